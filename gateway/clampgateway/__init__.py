@@ -1,0 +1,1 @@
+"""The gateway: commits what devices send and serves it northbound."""
