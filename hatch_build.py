@@ -1,7 +1,7 @@
 """Adds `boards/` and `device/` to the wheel as data, under `clamptools/_data`.
 
 A hook and not `force-include`, because an editable install would otherwise carry stale copies of
-both, and compiled caches would go into the wheel. `clamptools.data` finds them again.
+both. `clamptools.data` finds them again.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ FOLDERS = ("boards", "device")
 
 
 class DataHook(BuildHookInterface):
-    """Maps every source file of the data folders to its place in the wheel."""
+    """Maps each data folder to its place in the wheel."""
 
     PLUGIN_NAME = "custom"
 
@@ -21,9 +21,7 @@ class DataHook(BuildHookInterface):
         """Fills `force_include`; does nothing for an editable install, which has the checkout."""
         if version == "editable":
             return
-        root = Path(self.root)
         for folder in FOLDERS:
-            for path in sorted((root / folder).rglob("*")):
-                relative = path.relative_to(root)
-                if path.is_file() and "__pycache__" not in relative.parts:
-                    build_data["force_include"][str(path)] = f"clamptools/_data/{relative}"
+            # By folder: a file named here on its own would be left out of its package.
+            if (Path(self.root) / folder).is_dir():
+                build_data["force_include"][folder] = f"clamptools/_data/{folder}"

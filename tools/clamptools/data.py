@@ -39,4 +39,6 @@ def _find(name: str) -> Path:
     installed = _PACKAGE / "_data" / name
     if installed.is_dir():
         return installed
-    raise DataMissingError(f"{name}/ is neither in {checkout} nor in {installed}: reinstall clampwork")
+    raise DataMissingError(
+        f"{name}/ is neither in {checkout} nor in {installed}: reinstall clampwork"
+    )
