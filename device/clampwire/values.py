@@ -1,0 +1,94 @@
+"""The scaled integers inside a Record: how a feature's value becomes a few bytes and back.
+
+A layout is a sequence of (code, mult, exp) in the order of Describe: `code` is the struct letter's
+number, value = raw * mult * 10**exp. Each integer code has one raw value that means "not
+available": the largest unsigned, the smallest signed. Decimal scales make the gateway's numbers
+short and exact. Flags are sparse: one byte (channel << 4 | bits) for each channel that has any.
+"""
+
+import struct
+
+BELOW_FLOOR = 1
+CLIPPED = 2
+GAP = 4
+BAD = 8
+FLAG_NAMES = ((BELOW_FLOOR, "below_floor"), (CLIPPED, "clipped"), (GAP, "gap"), (BAD, "bad"))
+
+_MISSING = {
+    "B": 0xFF,
+    "H": 0xFFFF,
+    "I": 0xFFFFFFFF,
+    "b": -0x80,
+    "h": -0x8000,
+    "i": -0x80000000,
+}
+
+
+def scale_of(mult: int, exp: int) -> float:
+    """The step of one raw unit, in the feature's unit."""
+    return mult * 10**exp if exp >= 0 else mult / 10**-exp
+
+
+def format_of(layout) -> str:
+    """struct format of a whole layout."""
+    return "<" + "".join(chr(code) for code, _mult, _exp in layout)
+
+
+def pack_values(layout, values) -> bytes:
+    """Bytes of one Record. None and NaN become "not available"; too large a value saturates.
+
+    The raw value that saturates is one step short of the "not available" mark, so a clipped
+    number never reads as a missing one; the sampler's clipped flag says that it is clipped.
+    """
+    raw = []
+    for (code, mult, exp), value in zip(layout, values):
+        letter = chr(code)
+        if letter == "f":
+            raw.append(float("nan") if value is None else value)
+            continue
+        missing = _MISSING[letter]
+        if value is None or value != value:
+            raw.append(missing)
+            continue
+        low = 0 if missing > 0 else missing + 1
+        high = missing - 1 if missing > 0 else -missing - 1
+        step = value / scale_of(mult, exp)
+        # Compared before rounding: int() of an infinity raises.
+        raw.append(low if step <= low else high if step >= high else int(round(step)))
+    return struct.pack(format_of(layout), *raw)
+
+
+def unpack_values(layout, data) -> list:
+    """Values of one Record, None where not available. Raises ValueError if sizes differ."""
+    fmt = format_of(layout)
+    if struct.calcsize(fmt) != len(data):
+        raise ValueError(
+            "record has "
+            + str(len(data))
+            + " value bytes, its layout "
+            + str(struct.calcsize(fmt))
+        )
+    out = []
+    for (code, mult, exp), raw in zip(layout, struct.unpack(fmt, data)):
+        letter = chr(code)
+        if letter == "f":
+            out.append(None if raw != raw else raw)
+        elif raw == _MISSING[letter]:
+            out.append(None)
+        else:
+            out.append(raw * mult * 10**exp if exp >= 0 else raw * mult / 10**-exp)
+    return out
+
+
+def pack_flags(flags) -> bytes:
+    """Bytes for the channels with flags; `flags` holds one bit set a channel, by index."""
+    return bytes(i << 4 | bits for i, bits in enumerate(flags) if bits)
+
+
+def unpack_flags(data, channels: int) -> list:
+    """One bit set a channel. A channel number beyond `channels` is skipped (newer sender)."""
+    out = [0] * channels
+    for byte in data:
+        if byte >> 4 < channels:
+            out[byte >> 4] = byte & 15
+    return out
