@@ -1,3 +1,3 @@
-"""The version of the whole distribution, told by devices and gateway alike. It is stated nowhere else."""
+"""The version of the whole distribution, told by devices and gateway alike; stated only here."""
 
 __version__ = "0.1.0"
