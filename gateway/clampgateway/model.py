@@ -1,0 +1,249 @@
+"""Values that every part of the gateway speaks of: descriptions, items, readings, live states.
+
+Frozen data only, and the pure step from a stored item to a reading. Nothing here does I/O, knows
+a clock or keeps state; who is connected now is `devices.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from clampwire import messages, values
+from clampwire.codec import Codec
+
+RECORD, EVENT, GAP = (
+    next(code for code, name, _fields in messages.MESSAGES if name == wanted)
+    for wanted in messages.SPOOLED
+)
+MACHINE_STATES = tuple(word for _code, word in messages.MACHINE_STATES)
+
+
+class GatewayError(Exception):
+    """Root of the gateway's errors; each module derives its own beside the code that raises it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One number of a channel in a Record: value = raw * mult * 10**exp, in `unit`."""
+
+    key: str
+    unit: str
+    code: int
+    mult: int
+    exp: int
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One measured quantity of a device, as its Describe says. NaN where it says nothing."""
+
+    index: int
+    key: str
+    quantity: str
+    unit: str
+    sensor: str
+    rate_hz: float
+    full_scale: float
+    noise_floor: float
+    uncertainty_pct: float
+    calibration: str
+    features: tuple[Feature, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """All channels of a device under one `crc`; records name their layout by `layout`."""
+
+    device: str
+    crc: int
+    layout: int
+    channels: tuple[Channel, ...]
+
+    @property
+    def value_layout(self) -> tuple[tuple[int, int, int], ...]:
+        """(code, mult, exp) of every feature in record order, for `clampwire.values`."""
+        return tuple((f.code, f.mult, f.exp) for c in self.channels for f in c.features)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a device says of itself in Hello."""
+
+    device: str
+    name: str
+    board: str
+    firmware: str
+    runtime: str
+    wire: str
+    boot: int
+    describe_crc: int
+    reset_cause: str
+
+
+class Item(NamedTuple):
+    """A spooled message as it enters the store. `(device, boot, seq)` names it for ever.
+
+    `kind` is RECORD, EVENT or GAP; `end_ms` device time in ms since power-up; `utc_ms` UTC of the
+    same moment, 0 while the clock is not known (then `synced` is False); `describe_crc` the
+    description it is read with; `payload` the message as it came.
+    """
+
+    device: str
+    boot: int
+    seq: int
+    kind: int
+    end_ms: int
+    utc_ms: int
+    synced: bool
+    describe_crc: int
+    payload: bytes
+
+
+class Stored(NamedTuple):
+    """An item that is committed. `id` rises by commit order and is never reused."""
+
+    id: int
+    item: Item
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A decoded Record. `channels` maps channel key to feature key to value (None: missing).
+
+    `t_ms` is UTC ms of the end of the interval, `dur_ms` its length; `quality` is good, stale or
+    bad; `flags` the words of all channels together; `channel_flags` those of each channel that
+    has any.
+    """
+
+    device: str
+    boot: int
+    seq: int
+    t_ms: int
+    dur_ms: int
+    quality: str
+    flags: tuple[str, ...]
+    channels: dict[str, dict[str, float | None]]
+    channel_flags: dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class EventReading:
+    """A decoded Event. `channel` is its key, "" for the device as a whole."""
+
+    device: str
+    boot: int
+    seq: int
+    t_ms: int
+    synced: bool
+    kind: str
+    channel: str
+    value: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class GapReading:
+    """A decoded Gap: which records (`first_seq` to `last_seq`) or samples are lost, and why."""
+
+    device: str
+    boot: int
+    seq: int
+    t_ms: int
+    synced: bool
+    reason: str
+    channel: str
+    first_seq: int
+    last_seq: int
+    seconds: float
+    samples: int
+
+
+_CODEC = Codec()
+
+
+def decode_record(item: Item, description: Description) -> Reading:
+    """The reading of a RECORD item. Raises WireError or ValueError if it does not fit.
+
+    `crest` is added where a channel has `peak` and a non-zero `rms`: it is their quotient and
+    travels in no frame.
+    """
+    _name, record = _CODEC.decode(item.payload)
+    numbers = iter(values.unpack_values(description.value_layout, record.values))
+    bits = values.unpack_flags(record.flags, len(description.channels))
+    channels: dict[str, dict[str, float | None]] = {}
+    channel_flags: dict[str, tuple[str, ...]] = {}
+    union = 0
+    bad = 0
+    for channel, own in zip(description.channels, bits, strict=True):
+        features = {feature.key: next(numbers) for feature in channel.features}
+        rms, peak = features.get("rms"), features.get("peak")
+        if rms and peak is not None and "crest" not in features:
+            features["crest"] = round(peak / rms, 3)
+        channels[channel.key] = features
+        union |= own
+        bad += bool(own & values.BAD)
+        if own:
+            channel_flags[channel.key] = _words(own)
+    flags = _words(union & ~values.BAD)
+    if not item.synced:
+        flags += ("unsynced",)
+    quality = "bad" if bad and bad == len(bits) else "good"
+    return Reading(
+        item.device,
+        item.boot,
+        item.seq,
+        item.utc_ms,
+        record.windows * messages.WINDOW_MS,
+        quality,
+        flags,
+        channels,
+        channel_flags,
+    )
+
+
+def decode_event(item: Item, description: Description | None) -> EventReading:
+    """The reading of an EVENT item. Raises WireError if the payload does not fit."""
+    _name, event = _CODEC.decode(item.payload)
+    return EventReading(
+        item.device,
+        item.boot,
+        item.seq,
+        item.utc_ms,
+        item.synced,
+        messages.name_of(messages.EVENT_KINDS, event.kind),
+        channel_key(description, event.channel),
+        event.value,
+        event.text,
+    )
+
+
+def decode_gap(item: Item, description: Description | None) -> GapReading:
+    """The reading of a GAP item. Raises WireError if the payload does not fit."""
+    _name, gap = _CODEC.decode(item.payload)
+    return GapReading(
+        item.device,
+        item.boot,
+        item.seq,
+        item.utc_ms,
+        item.synced,
+        messages.name_of(messages.GAP_REASONS, gap.reason),
+        channel_key(description, gap.channel),
+        gap.first_seq,
+        gap.last_seq,
+        (gap.to_ms - gap.from_ms) / 1000,
+        gap.samples,
+    )
+
+
+def channel_key(description: Description | None, index: int) -> str:
+    """Key of the channel `index`; "" for the device as a whole, "channel N" if not described."""
+    if index == messages.NO_CHANNEL:
+        return ""
+    if description is not None and index < len(description.channels):
+        return description.channels[index].key
+    return f"channel {index}"
+
+
+def _words(bits: int) -> tuple[str, ...]:
+    return tuple(word for bit, word in values.FLAG_NAMES if bits & bit)
