@@ -75,7 +75,7 @@ def _steps(fields: tuple) -> tuple:
     return tuple(steps)
 
 
-def _check(name: str, letter: str, value) -> None:
+def _check(name: str, letter: str, value: object) -> None:
     low, high = _RANGES[letter]
     if not isinstance(value, int):
         raise WireError(name + " must be a whole number, not " + repr(value))
@@ -83,7 +83,7 @@ def _check(name: str, letter: str, value) -> None:
         raise WireError(name + " is " + str(value) + ", outside " + str(low) + " to " + str(high))
 
 
-def _put(steps: tuple, values, out: bytearray) -> None:
+def _put(steps: tuple, values: tuple, out: bytearray) -> None:
     at = 0
     for kind, arg, names, _minor in steps:
         if kind == "r":
@@ -116,7 +116,7 @@ def _put(steps: tuple, values, out: bytearray) -> None:
             out.extend(data)
 
 
-def _take_sized(data, at: int, wide: bool) -> tuple:
+def _take_sized(data: bytes, at: int, wide: bool) -> tuple:
     head = 2 if wide else 1
     if at + head > len(data):
         raise WireError("payload ends in the length of a field, at byte " + str(at))
@@ -127,10 +127,10 @@ def _take_sized(data, at: int, wide: bool) -> tuple:
     return bytes(data[at : at + size]), at + size
 
 
-def _take(steps: tuple, data, at: int, out: list, top: bool) -> int:
+def _take(steps: tuple, data: bytes, at: int, out: list, top: bool) -> int:
     for kind, arg, names, minor in steps:
         if top and minor and at == len(data):
-            _fill(kind, arg, names, out)
+            _fill(kind, arg, out)
         elif kind == "r" or kind == "T":
             fmt = "<IB" if kind == "T" else arg
             size = struct.calcsize(fmt)
@@ -164,10 +164,9 @@ def _take(steps: tuple, data, at: int, out: list, top: bool) -> int:
     return at
 
 
-def _fill(kind: str, arg, names: tuple, out: list) -> None:
+def _fill(kind: str, arg: str, out: list) -> None:
     if kind == "r":
-        for letter in arg[1:]:
-            out.append(0.0 if letter == "f" else 0)
+        out.extend(0.0 if letter == "f" else 0 for letter in arg[1:])
     elif kind == "T":
         out.append(0)
     elif kind == "g":
@@ -188,7 +187,7 @@ class Codec:
             self._by_name[name] = layout
         self.table_crc = table_crc(table)
 
-    def encode(self, name: str, *values) -> bytes:
+    def encode(self, name: str, *values: object) -> bytes:
         """Payload of the message `name`; one value a field, groups as sequences of tuples.
 
         Raises WireError for a value outside its field's range, with name and value.
@@ -203,7 +202,7 @@ class Codec:
         _put(layout.steps, values, out)
         return bytes(out)
 
-    def decode(self, payload) -> tuple:
+    def decode(self, payload: bytes) -> tuple:
         """(name, namedtuple of the fields). Raises UnknownMessage or WireError."""
         if not payload:
             raise WireError("empty payload")
@@ -220,6 +219,6 @@ def table_crc(table: tuple = MESSAGES) -> int:
     return binascii.crc32(repr(table).encode())
 
 
-def peek_kind(payload) -> int:
+def peek_kind(payload: bytes) -> int:
     """The message type of a payload without decoding it; -1 for an empty one."""
     return payload[0] if payload else -1

@@ -16,7 +16,7 @@ FLIP = 0x20
 _FLAG_BYTES = b"\x7e"
 
 
-def stuff(src, n: int, dst, at: int, to_device: int) -> int:
+def stuff(src: bytes, n: int, dst: bytearray, at: int, to_device: int) -> int:
     """Escape `src[0:n]` into `dst` from `at`; returns the end. The plain form of the kernel.
 
     `to_device` 1 escapes 0x03 and 0x04 as well. `dst` needs room for 2 * n bytes.
@@ -33,7 +33,7 @@ def stuff(src, n: int, dst, at: int, to_device: int) -> int:
     return at
 
 
-def frame_into(payload, out, to_device: int = 0, stuffer=stuff) -> int:
+def frame_into(payload: bytes, out: bytearray, to_device: int = 0, stuffer=stuff) -> int:
     """Write one frame to the start of `out`, a bytearray of at least 2 * (len + 4) + 2 bytes.
 
     Returns the number of bytes. `stuffer` is `stuff` or a faster kernel of the same signature.
@@ -45,7 +45,7 @@ def frame_into(payload, out, to_device: int = 0, stuffer=stuff) -> int:
     return at + 1
 
 
-def frame(payload, to_device: int = 0) -> bytes:
+def frame(payload: bytes, to_device: int = 0) -> bytes:
     """One frame as bytes, by replacing: the fast way on CPython."""
     body = bytes(payload) + struct.pack("<I", binascii.crc32(payload))
     body = body.replace(b"\x7d", b"\x7d\x5d").replace(_FLAG_BYTES, b"\x7d\x5e")
@@ -54,7 +54,7 @@ def frame(payload, to_device: int = 0) -> bytes:
     return _FLAG_BYTES + body + _FLAG_BYTES
 
 
-def unstuff(chunk):
+def unstuff(chunk: bytes) -> bytes | None:
     """The bytes of an escaped chunk, or None if an escape is cut off or senseless."""
     if ESCAPE not in chunk:
         return bytes(chunk)
@@ -68,7 +68,7 @@ def unstuff(chunk):
     return bytes(out)
 
 
-def _is_text(chunk) -> bool:
+def _is_text(chunk: bytes) -> bool:
     for byte in chunk:
         if not (32 <= byte < 127 or byte in (9, 10, 13, 27) or byte >= 128):
             return False
@@ -94,7 +94,7 @@ class Deframer:
         self._rest = b""
         self._skipping = False
 
-    def feed(self, data) -> list:
+    def feed(self, data: bytes) -> list:
         """Payloads completed by `data`, oldest first."""
         chunks = (self._rest + bytes(data)).split(_FLAG_BYTES)
         self._rest = chunks.pop()
@@ -116,7 +116,7 @@ class Deframer:
             self._rest = b""
         return payloads
 
-    def _open(self, chunk):
+    def _open(self, chunk: bytes) -> bytes | None:
         body = unstuff(chunk)
         if body is None or len(body) < 5 or len(chunk) > self._limit:
             return None
@@ -126,7 +126,7 @@ class Deframer:
         self.frames += 1
         return payload
 
-    def _odd(self, chunk) -> None:
+    def _odd(self, chunk: bytes) -> None:
         if not _is_text(chunk):
             self.errors += 1
         elif self._on_text is not None:

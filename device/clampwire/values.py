@@ -29,12 +29,12 @@ def scale_of(mult: int, exp: int) -> float:
     return mult * 10**exp if exp >= 0 else mult / 10**-exp
 
 
-def format_of(layout) -> str:
-    """struct format of a whole layout."""
+def format_of(layout: tuple) -> str:
+    """Format of a whole layout, for struct."""
     return "<" + "".join(chr(code) for code, _mult, _exp in layout)
 
 
-def pack_values(layout, values) -> bytes:
+def pack_values(layout: tuple, values: tuple) -> bytes:
     """Bytes of one Record. None and NaN become "not available"; too large a value saturates.
 
     The raw value that saturates is one step short of the "not available" mark, so a clipped
@@ -54,11 +54,11 @@ def pack_values(layout, values) -> bytes:
         high = missing - 1 if missing > 0 else -missing - 1
         step = value / scale_of(mult, exp)
         # Compared before rounding: int() of an infinity raises.
-        raw.append(low if step <= low else high if step >= high else int(round(step)))
+        raw.append(low if step <= low else high if step >= high else round(step))
     return struct.pack(format_of(layout), *raw)
 
 
-def unpack_values(layout, data) -> list:
+def unpack_values(layout: tuple, data: bytes) -> list:
     """Values of one Record, None where not available. Raises ValueError if sizes differ."""
     fmt = format_of(layout)
     if struct.calcsize(fmt) != len(data):
@@ -80,12 +80,12 @@ def unpack_values(layout, data) -> list:
     return out
 
 
-def pack_flags(flags) -> bytes:
+def pack_flags(flags: list) -> bytes:
     """Bytes for the channels with flags; `flags` holds one bit set a channel, by index."""
     return bytes(i << 4 | bits for i, bits in enumerate(flags) if bits)
 
 
-def unpack_flags(data, channels: int) -> list:
+def unpack_flags(data: bytes, channels: int) -> list:
     """One bit set a channel. A channel number beyond `channels` is skipped (newer sender)."""
     out = [0] * channels
     for byte in data:

@@ -7,7 +7,7 @@ It holds nothing that must survive: the store keeps descriptions and records.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -51,7 +51,7 @@ class Devices:
         self._devices: dict[str, Device] = {}
         self._watchers: list[Callable[[Device, str], None]] = []
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Device]:
         return iter(sorted(self._devices.values(), key=lambda device: device.key))
 
     def __len__(self) -> int:
