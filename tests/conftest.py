@@ -1,0 +1,71 @@
+"""Fixtures of all tests, and what the tests measured, printed before pytest's closing line."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from support import ports
+from support.mosquitto import Mosquitto
+from support.skips import ROOT, need_debian, shared_path
+
+_MEASURED = pytest.StashKey[list[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Makes room for the lines of `report_line`."""
+    config.stash[_MEASURED] = []
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Prints what the tests measured."""
+    lines = config.stash[_MEASURED]
+    if lines:
+        terminalreporter.section("measured")
+        for line in lines:
+            terminalreporter.line(line)
+
+
+@pytest.fixture
+def report_line(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Adds a line to the closing report: a number with its unit, and what was measured."""
+    return request.config.stash[_MEASURED].append
+
+
+@pytest.fixture(scope="session")
+def root_dir() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """The folder with recordings beside the checkout; skips without it."""
+    return shared_path()
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """Returns a free TCP port on loopback at each call."""
+    return ports.free_port
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[Callable[..., Mosquitto]]:
+    """Makes started brokers; arguments as for `support.mosquitto.Mosquitto` after the folder."""
+    program = need_debian("mosquitto")
+    brokers: list[Mosquitto] = []
+
+    def make(**options) -> Mosquitto:  # noqa: ANN003
+        folder = tmp_path / f"mosquitto{len(brokers)}"
+        folder.mkdir()
+        broker = Mosquitto(program, folder, **options)
+        brokers.append(broker)
+        broker.start()
+        return broker
+
+    yield make
+    for broker in brokers:
+        broker.stop()
