@@ -18,15 +18,16 @@ import difflib
 import importlib
 import os
 import sys
+import textwrap
 from collections.abc import Sequence
 from types import ModuleType
 from typing import NamedTuple
 
+from clamptools.errors import UserError
 from clampwire.version import __version__
 
-from clamptools.errors import UserError
-
 INTERRUPTED = 130
+COLUMNS = 79
 PROGRAM = "clampwork"
 
 
@@ -104,7 +105,7 @@ def new_parser(program: str, about: str, example: str) -> argparse.ArgumentParse
     """A parser in the house's manner: the first paragraph of `about`, and an example."""
     return argparse.ArgumentParser(
         prog=program,
-        description=about.partition("\n\n")[0].replace("\n", " "),
+        description=textwrap.fill(about.partition("\n\n")[0].replace("\n", " "), COLUMNS),
         epilog=_example(example),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
