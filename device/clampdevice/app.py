@@ -1,0 +1,209 @@
+"""The firmware's composition root: makes the parts, joins them, and runs the two tasks.
+
+Sampling turns blocks into items of the spool; the link carries them. Neither waits for the other:
+a gateway that is gone, or a host that does not read, costs the sampler nothing.
+"""
+
+import asyncio
+import gc
+import json
+
+from clampdevice import board
+from clampdevice.bootcount import BootCount
+from clampdevice.clock import Clock
+from clampdevice.commands import Commands, seconds_of
+from clampdevice.hal import open_hal
+from clampdevice.kernels import stuff
+from clampdevice.link import Identity, Link, layout_of
+from clampdevice.measure import Measurement
+from clampdevice.spool import Loss, Spool
+from clampwire import messages
+from clampwire.codec import Codec
+from clampwire.values import pack_flags, pack_values
+from clampwire.version import VERSION
+
+OVERRUN = messages.code_of(messages.GAP_REASONS, "overrun")
+STARTED = messages.code_of(messages.EVENT_KINDS, "started")
+IDENTIFY_S = 5
+IDENTIFY_MOST_S = 600
+POLL_MS = 10
+
+
+class App:
+    """One power-up of a device. `config` is the checked content of board.json."""
+
+    def __init__(self, config: dict, hal) -> None:
+        self._hal = hal
+        self._clock = Clock(hal.ticks_us)
+        self._codec = Codec()
+        self._boots = BootCount(hal)
+        spool = config["spool"]
+        self._spool = Spool(spool["ram_bytes"], spool["ram_items"])
+        measure = Measurement(config, hal.sources(config))
+        measure.on_record = self._record
+        measure.on_event = self._event
+        measure.on_overrun = self._overrun
+        self._measure = measure
+        describes = [channel.describe() for channel in measure.channels]
+        self._value_layout = tuple(
+            (code, mult, exp)
+            for fields in describes
+            for _key, _unit, code, mult, exp in fields[-1]
+        )
+        device = config.get("id") or hal.unique_id()
+        identity = Identity(
+            device, config["name"], config["board"], VERSION, hal.runtime, hal.reset_cause
+        )
+        self._link = Link(
+            self._codec,
+            self._spool,
+            self._clock,
+            identity,
+            describes,
+            self._commands(),
+            self._choose_boot,
+            hal.nonce(),
+        )
+        self._link.stuffer = stuff
+        self._link.status = self._status
+        self._link.boot = self._boots.raise_to(self._boots.value + 1)
+        self._layout = layout_of(self._link.describe_crc)
+        self._identify_until_ms = 0
+        self._lag_ms = 0
+        self._device = device
+
+    def _commands(self) -> Commands:
+        return Commands(
+            (
+                ("identify", self._identify),
+                ("describe", lambda args: {}),
+                ("hello", lambda args: {}),
+                ("time", self._time),
+                ("status", self._status_words),
+            )
+        )
+
+    def _choose_boot(self, highest: int) -> int:
+        """The boot number of this power-up, above all that the gateway has seen."""
+        if highest >= self._link.boot:
+            self._link.boot = self._boots.raise_to(max(highest, self._boots.value) + 1)
+            self._spool.rebase(self._link.boot)
+        for offset in range(len(self._spool)):
+            self._hal.made(self._spool.payload((self._spool.oldest_seq + offset) & 0xFFFFFFFF))
+        return self._link.boot
+
+    def _keep(self, name: str, *fields) -> None:
+        """Put an item into the spool and on its way."""
+        payload = self._codec.encode(name, self._link.boot, self._spool.next_seq, *fields)
+        if self._link.confirmed:
+            self._hal.made(payload)
+        self._link.made(self._spool.put(payload))
+
+    def _record(self, end_ms: int, windows: int, flags: list, values: list) -> None:
+        data = pack_values(self._value_layout, values)
+        self._keep("Record", end_ms, windows, self._layout, pack_flags(flags), data)
+        gc.collect()
+
+    def _event(self, at_ms: int, channel: int, kind: int, value: int, text: str) -> None:
+        self._keep("Event", at_ms, channel, kind, value, text)
+
+    def _overrun(self, at_ms: int, channel: int, from_ms: int, to_ms: int, samples: int) -> None:
+        # No record is lost by an overrun, so the range of a Gap is empty: first is above last.
+        # Through the spool's list of losses, so that a storm of overruns cannot flood it.
+        self._spool.lost(Loss(OVERRUN, channel, 1, 0, (from_ms, to_ms), samples))
+
+    def _identify(self, args: dict) -> dict:
+        seconds = seconds_of(args, IDENTIFY_S, IDENTIFY_MOST_S)
+        self._identify_until_ms = self._clock.now_ms() + int(1000 * seconds)
+        return {"seconds": seconds}
+
+    def _time(self, _args: dict) -> dict:
+        return {"device_us": self._clock.now_us(), "utc_ms": self._clock.utc_ms()}
+
+    def _status_words(self, _args: dict) -> dict:
+        link, spool, measure = self._link, self._spool, self._measure
+        return {
+            "uptime_s": self._clock.now_ms() // 1000,
+            "boot": link.boot,
+            "next_seq": spool.next_seq,
+            "spooled": len(spool),
+            "dropped": spool.dropped,
+            "overruns": measure.overruns,
+            "lost_samples": measure.lost_samples,
+            "faults": measure.faults,
+            "rx_errors": link.rx_errors,
+            "answers_dropped": link.answers_dropped,
+            "heap_free": self._hal.heap_free(),
+        }
+
+    def _status(self, link) -> bytes:
+        spool, measure = self._spool, self._measure
+        lag_ms, self._lag_ms = self._lag_ms, 0
+        return self._codec.encode(
+            "Status",
+            self._clock.now_ms() // 1000,
+            spool.next_seq,
+            spool.oldest_seq,
+            len(spool),
+            spool.dropped,
+            measure.overruns,
+            measure.lost_samples & 0xFFFFFFFF,
+            measure.faults,
+            link.rx_frames,
+            link.rx_errors,
+            link.tx_frames,
+            spool.resent,
+            self._hal.heap_free(),
+            min(lag_ms, 0xFFFF),
+            self._hal.temperature_c(),
+        )
+
+    async def run(self) -> None:
+        """Sample and talk until cancelled."""
+        now_us = self._clock.now_us()
+        self._hal.begin(self._device, now_us)
+        self._measure.start(now_us)
+        self._event(now_us // 1000, messages.NO_CHANNEL, STARTED, self._hal.reset_cause, VERSION)
+        await asyncio.gather(self._sample(), self._talk())
+
+    async def _sample(self) -> None:
+        while True:
+            if not self._measure.poll(self._clock.now_us()):
+                await asyncio.sleep_ms(POLL_MS)
+            else:
+                await asyncio.sleep_ms(0)
+
+    async def _talk(self) -> None:
+        console, link = self._hal.console, self._link
+        view = None
+        last_ms = self._clock.now_ms()
+        while True:
+            data = console.read()
+            while data:
+                link.receive(data)
+                data = console.read()
+            while True:
+                if not view:
+                    view = link.next_frame()
+                if not view:
+                    break
+                count = console.write(view)
+                view = view[count:]
+                if view:
+                    break  # the host reads no faster; go on next time
+            now_ms = self._clock.now_ms()
+            self._lag_ms = max(self._lag_ms, now_ms - last_ms - POLL_MS)
+            last_ms = now_ms
+            blinking = now_ms < self._identify_until_ms
+            self._hal.set_led(blinking and now_ms // 125 % 2 == 0)
+            await asyncio.sleep_ms(POLL_MS)
+
+
+def main() -> None:
+    """Start the firmware from the board.json of the working directory."""
+    with open("board.json") as file:
+        config = board.check(json.load(file))
+    try:
+        asyncio.run(App(config, open_hal(config)).run())
+    except KeyboardInterrupt:
+        pass  # Ctrl-C leaves the prompt to mpremote

@@ -1,0 +1,36 @@
+"""Device time: microseconds since power-up in a count that does not wrap in a lifetime.
+
+MicroPython's `ticks_us` wraps every 2**30 us (17.9 minutes); it has to be read at least that
+often, which the link loop does a thousand times over. Device time never follows a calendar: the
+gateway maps it to UTC.
+"""
+
+TICKS_PERIOD = 1 << 30
+
+
+class Clock:
+    """Extends a wrapping microsecond counter. `ticks_us` is a callable that returns it."""
+
+    def __init__(self, ticks_us) -> None:
+        self._ticks_us = ticks_us
+        self._last = ticks_us() % TICKS_PERIOD
+        self._total_us = 0
+        self._utc_offset_ms = 0
+
+    def now_us(self) -> int:
+        """Microseconds since this clock was made, never decreasing."""
+        ticks = self._ticks_us() % TICKS_PERIOD
+        self._total_us += (ticks - self._last) % TICKS_PERIOD
+        self._last = ticks
+        return self._total_us
+
+    def now_ms(self) -> int:
+        return self.now_us() // 1000
+
+    def learn_utc(self, utc_ms: int) -> None:
+        """Note UTC as the gateway told it (0: it does not know); for display only."""
+        self._utc_offset_ms = utc_ms - self.now_ms() if utc_ms else 0
+
+    def utc_ms(self) -> int:
+        """UTC in ms by the gateway's last word, 0 if it never knew."""
+        return self.now_ms() + self._utc_offset_ms if self._utc_offset_ms else 0

@@ -1,0 +1,19 @@
+"""The hardware behind one interface, chosen by where the firmware runs.
+
+Only modules below this one may import `machine`, `rp2` or `esp32`. A HAL is a class `Hal` with:
+`chip`, `runtime`; `ticks_us()`; `console` with `read() -> bytes`, `write(view) -> count`; the two
+boot slots `read_slot(i)`, `write_slot(i, data)`; `unique_id()`, `reset_cause`, `nonce()`;
+`sources(config)`: block sources by name; `inputs(config)`; `set_led(on)`, `heap_free()`,
+`temperature_c()`; `made(payload)`, told of every item when its name is final.
+"""
+
+import sys
+
+
+def open_hal(config: dict) -> object:
+    """The HAL of this machine. Raises ValueError where there is none yet."""
+    if sys.platform in ("linux", "darwin"):
+        from clampdevice.hal.sim import Hal
+
+        return Hal(config)
+    raise ValueError("no HAL for platform " + sys.platform)

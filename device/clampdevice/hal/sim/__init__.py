@@ -1,0 +1,110 @@
+"""A simulated board: the firmware's own code on a PC, with a folder as its flash.
+
+The working directory holds `board.json` and `scenario.json`, the two boot slots, and `made.jsonl`,
+the side file of truth: every item this device made, beside the link, for tests to compare.
+"""
+
+import binascii
+import json
+import os
+import struct
+import sys
+import time
+
+from clampdevice.hal.sim.console import Console
+
+SIDE_FILE = "made.jsonl"
+_HEAD = "<BIIIB"
+
+
+class Hal:
+    """See `clampdevice.hal` for the interface."""
+
+    chip = "sim"
+    reset_cause = 1
+
+    def __init__(self, config: dict) -> None:
+        self._config = config
+        self.console = Console()
+        self.led_on = False
+        name = "MicroPython" if sys.implementation.name == "micropython" else "CPython"
+        version = ".".join(str(part) for part in tuple(sys.implementation.version)[:3])
+        self.runtime = name + " " + version
+        self._made = open(SIDE_FILE, "a")
+
+    if hasattr(time, "ticks_us"):
+
+        def ticks_us(self) -> int:
+            return time.ticks_us()
+    else:
+
+        def ticks_us(self) -> int:
+            return time.monotonic_ns() // 1000
+
+    def read_slot(self, slot: int) -> bytes:
+        try:
+            with open("boot." + str(slot), "rb") as file:
+                return file.read()
+        except OSError:
+            return b""
+
+    def write_slot(self, slot: int, data: bytes) -> None:
+        name = "boot." + str(slot)
+        with open(name + ".new", "wb") as file:
+            file.write(data)
+        os.rename(name + ".new", name)
+
+    def unique_id(self) -> str:
+        """Sixteen hex digits, drawn at first use and kept in the folder."""
+        try:
+            with open("id") as file:
+                return file.read()
+        except OSError:
+            pass
+        text = binascii.hexlify(_random(8)).decode()
+        with open("id", "w") as file:
+            file.write(text)
+        return text
+
+    def nonce(self) -> int:
+        return struct.unpack("<I", _random(4))[0]
+
+    def set_led(self, on: bool) -> None:
+        self.led_on = on
+
+    def heap_free(self) -> int:
+        """Free heap in bytes; 0 under CPython, which has no such limit."""
+        import gc
+
+        return gc.mem_free() if hasattr(gc, "mem_free") else 0
+
+    def temperature_c(self) -> float:
+        """Not measured by a PC."""
+        return float("nan")
+
+    def begin(self, device: str, start_us: int) -> None:
+        """Open a power-up in the side file."""
+        self._write({"device": device, "start_us": start_us, "runtime": self.runtime})
+
+    def made(self, payload: bytes) -> None:
+        """Note an item in the side file before it can be sent."""
+        kind, boot, seq, low, high = struct.unpack_from(_HEAD, payload, 0)
+        self._write(
+            {
+                "boot": boot,
+                "seq": seq,
+                "kind": kind,
+                "end_ms": low | high << 32,
+                "crc": binascii.crc32(payload),
+                "payload": binascii.hexlify(payload).decode(),
+            }
+        )
+
+    def _write(self, entry: dict) -> None:
+        self._made.write(json.dumps(entry) + "\n")
+        self._made.flush()
+
+
+def _random(count: int) -> bytes:
+    with open("/dev/urandom", "rb") as file:
+        return file.read(count)

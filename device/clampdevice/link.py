@@ -1,0 +1,270 @@
+"""The device's side of the link: what to say next, and what to do with what was heard.
+
+Pure and synchronous: bytes in by `receive`, one frame at a time out by `next_frame`, time as an
+argument. Order of sending: answers, Hello, Describe, the newest item (live lane), losses to tell,
+older items (history lane), Status. An item stays in the spool until its Ack.
+"""
+
+import binascii
+import json
+
+from clampwire import framing, messages
+from clampwire.codec import UnknownMessage, WireError
+
+# Frames in flight without an Ack; the gateway commits at least once a second.
+WINDOW = 16
+RESEND_MS = 3000
+HELLO_MS = 1000
+REFUSED_MS = 5000
+# The gateway sends Time every 5 s; three missed ones mean that it is gone.
+SILENCE_MS = 15000
+STATUS_MS = 10000
+ANSWERS_MAX = 4
+OUT_PAYLOAD_MAX = 512
+
+
+class Identity:
+    """What Hello says: all text and numbers that name this device and its firmware."""
+
+    def __init__(self, device: str, name: str, board: str, firmware: str, runtime: str, cause: int):
+        self.device = device
+        self.name = name
+        self.board = board
+        self.firmware = firmware
+        self.runtime = runtime
+        self.reset_cause = cause
+
+
+class Link:
+    """One session after another with whatever gateway is at the other end.
+
+    `describes` are the fields of Describe from `key` on, one tuple a channel; `status()` gives
+    the Status fields the link does not know; `on_boot(highest)` is asked once a power-up, with
+    the gateway's highest boot, for the boot number to use.
+    """
+
+    def __init__(self, codec, spool, clock, identity, describes, commands, on_boot, nonce: int):
+        self._codec = codec
+        self._spool = spool
+        self._clock = clock
+        self._identity = identity
+        self._commands = commands
+        self._on_boot = on_boot
+        self._nonce = nonce & 0xFFFFFFFF
+        self._deframer = framing.Deframer(messages.PAYLOAD_MAX_TO_DEVICE)
+        self._describes = describes
+        self.describe_crc = describe_crc(codec, describes)
+        self._out = bytearray(2 * (OUT_PAYLOAD_MAX + 4) + 2)
+        self.stuffer = framing.stuff
+        self.status = None
+        self.boot = 0
+        self.confirmed = False
+        self.ready = False
+        self.refusal = ""
+        self.tx_frames = 0
+        self.rx_unknown = 0
+        self.rx_bad = 0
+        self.rx_refused = 0
+        self.answers_dropped = 0
+        self._answers: list = []
+        self._describe_next = len(describes)
+        self._live: list[int] = []
+        self._hello_due_ms = 0
+        self._heard_ms = 0
+        self._status_due_ms = 0
+
+    @property
+    def rx_frames(self) -> int:
+        return self._deframer.frames
+
+    @property
+    def rx_errors(self) -> int:
+        return self._deframer.errors + self.rx_bad
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes from the line; anything wrong in them is counted and skipped."""
+        for payload in self._deframer.feed(data):
+            try:
+                name, message = self._codec.decode(payload)
+            except UnknownMessage:
+                self.rx_unknown += 1
+                continue
+            except WireError:
+                self.rx_bad += 1
+                continue
+            now_us = self._clock.now_us()
+            self._heard_ms = now_us // 1000
+            if name == "Ack" and self.ready:
+                for boot, first, last in message.ranges:
+                    self._spool.ack(boot, first, last)
+            elif name == "Time":
+                self._took_time(message, now_us)
+            elif name == "Welcome":
+                self._took_welcome(message, now_us // 1000)
+            elif name == "Command":
+                self._took_command(message)
+            else:
+                self.rx_refused += 1
+
+    def _took_time(self, message, now_us: int) -> None:
+        self._clock.learn_utc(message.utc_ms)
+        self._answer((message.id, message.gateway_us, message.utc_ms, now_us))
+
+    def _took_welcome(self, message, now_ms: int) -> None:
+        if message.nonce != self._nonce or self.ready:
+            return  # meant for another session, or a second answer
+        if not message.accepted or message.wire_major != messages.WIRE_MAJOR:
+            self.refusal = message.reason or "the gateway speaks wire " + str(message.wire_major)
+            self._hello_due_ms = now_ms + REFUSED_MS
+            return
+        self.refusal = ""
+        if not self.confirmed:
+            boot = self._on_boot(message.highest_boot)
+            if boot != self.boot:
+                self._spool.rebase(boot)
+                self.boot = boot
+            self.confirmed = True
+        self._spool.new_session()
+        self._live = []
+        self._describe_next = 0
+        self._status_due_ms = now_ms
+        self.ready = True
+
+    def _took_command(self, message) -> None:
+        if message.name == "describe" and self.ready:
+            self._describe_next = 0
+        elif message.name == "hello":
+            # A gateway that restarted hears us without knowing us.
+            self._lost_gateway(self._clock.now_ms())
+        status, body = self._commands.run(message.name, message.args)
+        body = json.dumps(body).encode()
+        self._answer(self._codec.encode("Answer", message.id, status, body))
+
+    def _answer(self, answer) -> None:
+        """Queue an answer: a payload, or the parts of a Time that gets its last tick when sent."""
+        self._answers.append(answer)
+        if len(self._answers) > ANSWERS_MAX:
+            self._answers.pop(0)
+            self.answers_dropped += 1
+
+    def made(self, seq: int) -> None:
+        """A new item is in the spool: it goes out at once if the link is up."""
+        if self.ready:
+            self._live.append(seq)
+
+    def next_frame(self):
+        """The next frame to write as a memoryview, or None if there is nothing to say now."""
+        now_ms = self._clock.now_ms()
+        if self.ready and now_ms - self._heard_ms > SILENCE_MS:
+            self._lost_gateway(now_ms)
+        if self._answers:
+            answer = self._answers.pop(0)
+            if isinstance(answer, tuple):
+                ident, gateway_us, utc_ms, rx_us = answer
+                answer = self._codec.encode(
+                    "Time", ident, gateway_us, utc_ms, rx_us, self._clock.now_us()
+                )
+            return self._frame(answer)
+        if not self.ready:
+            if now_ms < self._hello_due_ms:
+                return None
+            self._hello_due_ms = now_ms + HELLO_MS
+            return self._frame(self._hello())
+        if self._describe_next < len(self._describes):
+            index = self._describe_next
+            self._describe_next += 1
+            return self._frame(self._describe(index))
+        return self._next_item(now_ms) or self._next_status(now_ms)
+
+    def _next_item(self, now_ms: int):
+        spool = self._spool
+        while self._live:
+            seq = self._live.pop(0)
+            # What does not fit the window twice over is left to the history lane.
+            kept = ((seq - spool.oldest_seq) & 0xFFFFFFFF) < len(spool)
+            if kept and spool.in_flight < 2 * WINDOW:
+                return self._send_item(seq, now_ms)
+        if spool.losses:
+            return self._send_item(self._tell_loss(now_ms), now_ms)
+        seq = spool.next_history(now_ms, RESEND_MS, WINDOW)
+        return self._send_item(seq, now_ms) if seq >= 0 else None
+
+    def _tell_loss(self, now_ms: int) -> int:
+        loss = self._spool.losses.pop(0)
+        return self._spool.put(
+            self._codec.encode(
+                "Gap",
+                self.boot,
+                self._spool.next_seq,
+                now_ms,
+                loss.reason,
+                loss.channel,
+                loss.first,
+                loss.last,
+                loss.from_ms,
+                loss.to_ms,
+                loss.samples & 0xFFFFFFFF,
+            )
+        )
+
+    def _send_item(self, seq: int, now_ms: int):
+        view = self._frame(self._spool.payload(seq))
+        self._spool.mark_sent(seq, now_ms)
+        return view
+
+    def _next_status(self, now_ms: int):
+        if self.status is None or now_ms < self._status_due_ms:
+            return None
+        self._status_due_ms = now_ms + STATUS_MS
+        return self._frame(self.status(self))
+
+    def _hello(self) -> bytes:
+        me = self._identity
+        return self._codec.encode(
+            "Hello",
+            messages.WIRE_MAJOR,
+            messages.WIRE_MINOR,
+            self._codec.table_crc,
+            me.device,
+            self.boot,
+            self._nonce,
+            me.name,
+            me.board,
+            me.firmware,
+            me.runtime,
+            self.describe_crc,
+            self._spool.oldest_seq,
+            self._spool.next_seq,
+            me.reset_cause,
+        )
+
+    def _describe(self, index: int) -> bytes:
+        crc = self.describe_crc
+        head = (crc, layout_of(crc), len(self._describes), index)
+        return self._codec.encode("Describe", *(head + tuple(self._describes[index])))
+
+    def _lost_gateway(self, now_ms: int) -> None:
+        self.ready = False
+        self._live = []
+        # Another nonce: a Welcome that is still on its way belongs to the session that ended.
+        self._nonce = (self._nonce * 1664525 + 1013904223) & 0xFFFFFFFF
+        self._hello_due_ms = now_ms
+
+    def _frame(self, payload: bytes):
+        self.tx_frames += 1
+        size = framing.frame_into(payload, self._out, 0, self.stuffer)
+        return memoryview(self._out)[:size]
+
+
+def describe_crc(codec, describes) -> int:
+    """CRC-32 over all Describe payloads of a device, with zero in place of this number."""
+    crc = 0
+    for index, fields in enumerate(describes):
+        head = (0, 0, len(describes), index)
+        crc = binascii.crc32(codec.encode("Describe", *(head + tuple(fields))), crc)
+    return crc
+
+
+def layout_of(crc: int) -> int:
+    """The number that Records carry for the description they were made under."""
+    return crc & 0xFF
