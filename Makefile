@@ -32,7 +32,7 @@ check: $(VENV)/.dev $(STUBS)
 	@$(BIN)/ruff format --check --quiet . || \
 	    { echo "ruff format would change these files" >&2; $(BIN)/ruff format --check .; exit 1; }
 	@$(BIN)/ruff check --quiet .
-	@$(BIN)/pyright --warnings
+	@$(BIN)/pyright --warnings --pythonpath $(BIN)/python
 	@for port in $(PORTS); do $(BIN)/pyright --warnings -p pyrightconfig.$$port.json || exit 1; done
 
 bench: $(VENV)/.dev

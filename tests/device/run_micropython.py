@@ -32,18 +32,18 @@ def discover() -> list:
 
 
 def free_bytes() -> int:
-    """Free heap after a collection; -1 where the interpreter does not tell."""
+    """Free heap after a collection."""
     gc.collect()
-    return gc.mem_free() if hasattr(gc, "mem_free") else -1
+    return gc.mem_free()
 
 
-def run_test(label: str, function: object) -> bool:
+def run_test(path: str, module: object, name: str) -> bool:
     """Calls one test; prints what went wrong."""
     try:
-        function()
+        getattr(module, name)()
     except Exception as error:
-        print("FAILED", label)
-        sys.print_exception(error, sys.stdout)
+        print("FAILED", path + "::" + name)
+        sys.print_exception(error)
         return False
     return True
 
@@ -59,14 +59,13 @@ def run_file(path: str) -> tuple:
         module = __import__(name)
     except Exception as error:
         print("FAILED", path, "at import")
-        sys.print_exception(error, sys.stdout)
+        sys.print_exception(error)
         return 0, 1, free_bytes()
     finally:
         sys.path.pop(0)
     for test in sorted(dir(module)):
-        function = getattr(module, test)
-        if test.startswith("test_") and callable(function):
-            if run_test(path + "::" + test, function):
+        if test.startswith("test_") and callable(getattr(module, test)):
+            if run_test(path, module, test):
                 passed += 1
             else:
                 failed += 1
@@ -84,7 +83,7 @@ def main(paths: list) -> int:
         sys.path.insert(0, FIRMWARE)
     passed = failed = 0
     least = free_bytes()
-    heap = least + (gc.mem_alloc() if hasattr(gc, "mem_alloc") else 0)
+    heap = least + gc.mem_alloc()
     for path in paths:
         good, bad, free = run_file(path)
         print(path, good, "passed,", bad, "failed, least free", free)
