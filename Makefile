@@ -64,7 +64,8 @@ $(BIN)/python:
 	$(call make_venv,$(VENV))
 
 # The project itself is installed editable; --no-deps, because the lists below hold everything.
-$(VENV)/.tools: requirements/build.txt requirements/tools.txt pyproject.toml | $(BIN)/python
+$(VENV)/.tools: requirements/build.txt requirements/tools.txt pyproject.toml \
+    device/clampwire/version.py | $(BIN)/python
 	@echo "installing what the command line needs" >&2
 	@$(PIP) --require-hashes -r requirements/build.txt -r requirements/tools.txt >&2
 	@$(PIP) --no-deps --no-build-isolation --editable . >&2
