@@ -32,8 +32,8 @@ from .reference_filter import (
 FORM = "reference"
 
 try:
-    from .viper import cross, stuff, sums, sums12, sums_extremes  # noqa: F811
-    from .viper_filter import moments, velocity  # noqa: F811
+    from .viper import cross, stuff, sums, sums12, sums_extremes
+    from .viper_filter import moments, velocity
 
     FORM = "viper"
 except (ImportError, SyntaxError):

@@ -35,8 +35,9 @@ def sums(buf, first: int, n: int, stride: int, acc) -> None:
 
     Args:
         buf: array('H') or a view of one, samples of up to 16 bits, offset binary or plain.
-        first, stride: in samples; a slot of a round-robin frame is first=slot, stride=slots.
+        first: index of the first sample, so the slot in a round-robin frame.
         n: number of samples; S and Q hold 64 bits, so 2**32 full-scale samples fit.
+        stride: step from sample to sample, so the number of slots in a frame.
         acc: see `clear_acc`; min, max and rails stay as they are.
 
     The caller answers for `first + (n - 1) * stride < len(buf)`: the compiled forms do not check.
@@ -90,7 +91,7 @@ def isqrt(x: int) -> int:
         ValueError: x is negative.
     """
     if x < 0:
-        raise ValueError("isqrt of the negative number %d" % x)
+        raise ValueError(f"isqrt of the negative number {x}")
     if x < 2:
         return x
     root = 1 << 32 if x >> 32 else 1 << 16
@@ -121,11 +122,9 @@ def rms_q(acc, frac_bits: int) -> int:
 def moments(buf, first: int, n: int, stride: int, mean: int, mom) -> None:
     """Adds the second, third and fourth moment around the integer `mean`, exactly.
 
-    Args:
-        buf, first, n, stride: as in `sums`.
-        mean: 0 to 65535, the point of reference.
-        mom: array('I') of `MOM_WORDS`, zeroed by the caller: M2 (2 words), M3 (2 words, two's
-            complement), M4 (3 words), n.
+    `mean` is the point of reference, 0 to 65535. `mom` is array('I') of `MOM_WORDS`, zeroed by
+    the caller: M2 (2 words), M3 (2 words, two's complement), M4 (3 words), n. The rest is as in
+    `sums`.
 
     Exact for every 16-bit sample and every mean. M2 holds 2**32 samples at a deviation of
     65535, M3 32,768 and M4 2**32.
@@ -157,10 +156,7 @@ def read_moments(mom) -> tuple:
 def cross(buf, first_a: int, first_b: int, n: int, stride: int, out) -> None:
     """Adds the sum of products a * b of two slots of one frame to `out`, exactly.
 
-    Args:
-        out: array('I') of `CROSS_WORDS`, zeroed by the caller: P_lo, P_hi, n, 0.
-
-    Real power needs the mean taken off: P = sum(a*b)/n - (S_a/n)*(S_b/n).
+    `out` is array('I') of `CROSS_WORDS`, zeroed by the caller: P_lo, P_hi, n, 0. Real power needs the mean taken off: P = sum(a*b)/n - (S_a/n)*(S_b/n).
     """
     p = 0
     b = first_b

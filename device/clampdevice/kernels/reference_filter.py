@@ -45,7 +45,7 @@ def velocity_design(rate_hz: float) -> tuple:
         ValueError: the rate is outside 800 to 6,400 Hz (by more than 2 %).
     """
     if not 784 <= rate_hz <= 6528:
-        raise ValueError("velocity filter for %r Hz: 800 to 6400 Hz are possible" % rate_hz)
+        raise ValueError(f"velocity filter for {rate_hz} Hz: 800 to 6400 Hz are possible")
     w0 = 2 * math.pi * _CORNER_HZ / rate_hz
     f_int = int(2 * math.sin(w0 / 2) * (1 << _F_BITS) + 0.5)
     f = f_int / (1 << _F_BITS)
@@ -75,14 +75,12 @@ def velocity_design(rate_hz: float) -> tuple:
 def velocity(buf, first: int, n: int, stride: int, bias: int, coef, state, acc) -> None:
     """Adds the sum of squares of the velocity of `buf[first + i * stride] - bias` to `acc`.
 
-    Args:
-        buf, first, n, stride: as in `sums`, acceleration as 16-bit offset binary.
-        bias: sample value of 0 g; need not be exact, the filter takes off what is left.
-        coef: array('i') of what `velocity_design` returned.
-        state: array('i') of `VELOCITY_STATE_WORDS`, all 0 before the first block. The first
-            sample then sets the filter as if it had stood there for ever, so that gravity does
-            not ring.
-        acc: Q and n are added to; S stays, so that `rms_q` gives the RMS of the velocity.
+    `bias` is the sample value of 0 g; it need not be exact, the filter takes off what is left,
+    but |sample - bias| must not pass 32768. `coef` is array('i') of what `velocity_design`
+    returned; `state` is array('i') of `VELOCITY_STATE_WORDS`, all 0 before the first block: the
+    first sample then sets the filter as if it had stood there for ever, so that gravity does not
+    ring. Of `acc`, Q and n are added to and S stays, so that `rms_q` gives the RMS of the
+    velocity. The rest is as in `sums`.
 
     State-variable sections in fixed point: band-pass state with 14 fractional bits, high-pass
     with 3. The second section's band-pass state is the integral of its high-pass output, so

@@ -1,4 +1,3 @@
-# ruff: noqa: F821
 """The block kernels of reference.py in viper: sums, extremes, moments, products, byte stuffing.
 
 Compiled on the board from source (there it has one register more than from mpy-cross). A viper
@@ -12,7 +11,7 @@ import micropython
 
 
 @micropython.viper
-def sums(buf: ptr16, first: int, n: int, stride: int, acc: ptr32):
+def sums(buf: ptr16, first: int, n: int, stride: int, acc: ptr32) -> object:
     p = ptr16(uint(buf) + 2 * first)
     step = 2 * stride
     left = n
@@ -46,7 +45,7 @@ def sums(buf: ptr16, first: int, n: int, stride: int, acc: ptr32):
 
 
 @micropython.viper
-def sums12(buf: ptr16, first: int, n: int, stride: int, acc: ptr32):
+def sums12(buf: ptr16, first: int, n: int, stride: int, acc: ptr32) -> object:
     p = ptr16(uint(buf) + 2 * first)
     step = 2 * stride
     left = n
@@ -79,7 +78,7 @@ def sums12(buf: ptr16, first: int, n: int, stride: int, acc: ptr32):
 @micropython.viper
 def sums_extremes(
     buf: ptr16, first: int, n: int, stride: int, acc: ptr32, rail_lo: int, rail_hi: int
-):
+) -> object:
     p = ptr16(uint(buf) + 2 * first)
     step = 2 * stride
     left = n
@@ -131,7 +130,7 @@ def sums_extremes(
 
 
 @micropython.viper
-def cross(buf: ptr16, first_a: int, first_b: int, n: int, stride: int, out: ptr32):
+def cross(buf: ptr16, first_a: int, first_b: int, n: int, stride: int, out: ptr32) -> object:
     a = ptr16(uint(buf) + 2 * first_a)
     b = ptr16(uint(buf) + 2 * first_b)
     step = 2 * stride

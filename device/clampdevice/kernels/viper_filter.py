@@ -1,4 +1,3 @@
-# ruff: noqa: F821
 """The filters of reference_filter.py and the moments in viper, bit for bit the same.
 
 Imported under MicroPython only. State words are loaded with their sign restored, because a
@@ -11,7 +10,7 @@ import micropython
 @micropython.viper
 def velocity(
     buf: ptr16, first: int, n: int, stride: int, bias: int, coef: ptr32, state: ptr32, acc: ptr32
-):
+) -> object:
     sign = 1
     sign <<= 31  # not a literal: 2**31 is no small integer on a chip
     f = coef[0]
@@ -69,7 +68,7 @@ def velocity(
 
 
 @micropython.viper
-def moments(buf: ptr16, first: int, n: int, stride: int, mean: int, mom: ptr32):
+def moments(buf: ptr16, first: int, n: int, stride: int, mean: int, mom: ptr32) -> object:
     p = ptr16(uint(buf) + 2 * first)
     step = 2 * stride
     left = n
