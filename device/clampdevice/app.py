@@ -20,13 +20,13 @@ from clampdevice.spool import Loss, Spool
 from clampwire import messages
 from clampwire.codec import Codec
 from clampwire.values import pack_flags, pack_values
-from clampwire.version import VERSION
+from clampwire.version import __version__
 
 OVERRUN = messages.code_of(messages.GAP_REASONS, "overrun")
 STARTED = messages.code_of(messages.EVENT_KINDS, "started")
 IDENTIFY_S = 5
 IDENTIFY_MOST_S = 600
-POLL_MS = 10
+POLL_S = 0.01
 
 
 class App:
@@ -52,7 +52,7 @@ class App:
         )
         device = config.get("id") or hal.unique_id()
         identity = Identity(
-            device, config["name"], config["board"], VERSION, hal.runtime, hal.reset_cause
+            device, config["name"], config["board"], __version__, hal.runtime, hal.reset_cause
         )
         self._link = Link(
             self._codec,
@@ -66,6 +66,7 @@ class App:
         )
         self._link.stuffer = stuff
         self._link.status = self._status
+        self._link.on_confirmed = self._confirmed
         self._link.boot = self._boots.raise_to(self._boots.value + 1)
         self._layout = layout_of(self._link.describe_crc)
         self._identify_until_ms = 0
@@ -86,11 +87,13 @@ class App:
     def _choose_boot(self, highest: int) -> int:
         """The boot number of this power-up, above all that the gateway has seen."""
         if highest >= self._link.boot:
-            self._link.boot = self._boots.raise_to(max(highest, self._boots.value) + 1)
-            self._spool.rebase(self._link.boot)
+            return self._boots.raise_to(max(highest, self._boots.value) + 1)
+        return self._link.boot
+
+    def _confirmed(self) -> None:
+        """What was made before the boot number was final has its name now."""
         for offset in range(len(self._spool)):
             self._hal.made(self._spool.payload((self._spool.oldest_seq + offset) & 0xFFFFFFFF))
-        return self._link.boot
 
     def _keep(self, name: str, *fields) -> None:
         """Put an item into the spool and on its way."""
@@ -163,15 +166,17 @@ class App:
         now_us = self._clock.now_us()
         self._hal.begin(self._device, now_us)
         self._measure.start(now_us)
-        self._event(now_us // 1000, messages.NO_CHANNEL, STARTED, self._hal.reset_cause, VERSION)
+        self._event(
+            now_us // 1000, messages.NO_CHANNEL, STARTED, self._hal.reset_cause, __version__
+        )
         await asyncio.gather(self._sample(), self._talk())
 
     async def _sample(self) -> None:
         while True:
             if not self._measure.poll(self._clock.now_us()):
-                await asyncio.sleep_ms(POLL_MS)
+                await asyncio.sleep(POLL_S)
             else:
-                await asyncio.sleep_ms(0)
+                await asyncio.sleep(0)
 
     async def _talk(self) -> None:
         console, link = self._hal.console, self._link
@@ -192,11 +197,11 @@ class App:
                 if view:
                     break  # the host reads no faster; go on next time
             now_ms = self._clock.now_ms()
-            self._lag_ms = max(self._lag_ms, now_ms - last_ms - POLL_MS)
+            self._lag_ms = max(self._lag_ms, now_ms - last_ms - round(1000 * POLL_S))
             last_ms = now_ms
             blinking = now_ms < self._identify_until_ms
             self._hal.set_led(blinking and now_ms // 125 % 2 == 0)
-            await asyncio.sleep_ms(POLL_MS)
+            await asyncio.sleep(POLL_S)
 
 
 def main() -> None:

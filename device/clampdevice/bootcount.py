@@ -9,6 +9,7 @@ import binascii
 import struct
 
 SLOT_BYTES = 8
+ERASED = 0xFFFFFFFF
 
 
 def _open(data: bytes) -> int:
@@ -16,7 +17,8 @@ def _open(data: bytes) -> int:
     if len(data) != SLOT_BYTES:
         return 0
     count, crc = struct.unpack("<II", data)
-    return count if binascii.crc32(data[:4]) == crc else 0
+    # The CRC-32 of four erased bytes is itself all ones: an erased slot would look valid.
+    return count if binascii.crc32(data[:4]) == crc and count != ERASED else 0
 
 
 class BootCount:

@@ -26,7 +26,9 @@ OUT_PAYLOAD_MAX = 512
 class Identity:
     """What Hello says: all text and numbers that name this device and its firmware."""
 
-    def __init__(self, device: str, name: str, board: str, firmware: str, runtime: str, cause: int):
+    def __init__(
+        self, device: str, name: str, board: str, firmware: str, runtime: str, cause: int
+    ):
         self.device = device
         self.name = name
         self.board = board
@@ -38,9 +40,10 @@ class Identity:
 class Link:
     """One session after another with whatever gateway is at the other end.
 
-    `describes` are the fields of Describe from `key` on, one tuple a channel; `status()` gives
-    the Status fields the link does not know; `on_boot(highest)` is asked once a power-up, with
-    the gateway's highest boot, for the boot number to use.
+    `describes` are the fields of Describe from `key` on, one tuple a channel; `on_boot(highest)` is asked once
+    a power-up, with the gateway's highest boot, for the boot number to use. Attributes set by the
+    owner: `status(link)` gives a Status payload, `on_confirmed()` is told when the boot number is
+    final, `stuffer` is the kernel that escapes bytes.
     """
 
     def __init__(self, codec, spool, clock, identity, describes, commands, on_boot, nonce: int):
@@ -57,6 +60,7 @@ class Link:
         self._out = bytearray(2 * (OUT_PAYLOAD_MAX + 4) + 2)
         self.stuffer = framing.stuff
         self.status = None
+        self.on_confirmed = None
         self.boot = 0
         self.confirmed = False
         self.ready = False
@@ -124,6 +128,8 @@ class Link:
                 self._spool.rebase(boot)
                 self.boot = boot
             self.confirmed = True
+            if self.on_confirmed is not None:
+                self.on_confirmed()
         self._spool.new_session()
         self._live = []
         self._describe_next = 0

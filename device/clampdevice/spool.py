@@ -26,7 +26,9 @@ LOSSES_MAX = 8
 class Loss:
     """What a Gap will say: items `first` to `last` (or samples of a channel) between two times."""
 
-    def __init__(self, reason: int, channel: int, first: int, last: int, span: tuple, samples: int):
+    def __init__(
+        self, reason: int, channel: int, first: int, last: int, span: tuple, samples: int
+    ):
         self.reason = reason
         self.channel = channel
         self.first = first
