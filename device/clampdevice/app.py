@@ -61,12 +61,10 @@ class App:
             identity,
             describes,
             self._commands(),
-            self._choose_boot,
+            self,
             hal.nonce(),
+            stuff,
         )
-        self._link.stuffer = stuff
-        self._link.status = self._status
-        self._link.on_confirmed = self._confirmed
         self._link.boot = self._boots.raise_to(self._boots.value + 1)
         self._layout = layout_of(self._link.describe_crc)
         self._identify_until_ms = 0
@@ -84,18 +82,18 @@ class App:
             )
         )
 
-    def _choose_boot(self, highest: int) -> int:
+    def choose_boot(self, highest: int) -> int:
         """The boot number of this power-up, above all that the gateway has seen."""
         if highest >= self._link.boot:
             return self._boots.raise_to(max(highest, self._boots.value) + 1)
         return self._link.boot
 
-    def _confirmed(self) -> None:
+    def confirmed(self) -> None:
         """What was made before the boot number was final has its name now."""
         for offset in range(len(self._spool)):
             self._hal.made(self._spool.payload((self._spool.oldest_seq + offset) & 0xFFFFFFFF))
 
-    def _keep(self, name: str, *fields) -> None:
+    def _keep(self, name: str, *fields: object) -> None:
         """Put an item into the spool and on its way."""
         payload = self._codec.encode(name, self._link.boot, self._spool.next_seq, *fields)
         if self._link.confirmed:
@@ -139,7 +137,8 @@ class App:
             "heap_free": self._hal.heap_free(),
         }
 
-    def _status(self, link) -> bytes:
+    def status(self, link: Link) -> bytes:
+        """A Status payload, for the link."""
         spool, measure = self._spool, self._measure
         lag_ms, self._lag_ms = self._lag_ms, 0
         return self._codec.encode(

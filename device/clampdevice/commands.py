@@ -36,10 +36,11 @@ class Commands:
         return status, body
 
     def _try(self, name: str, args: bytes) -> tuple:
-        for known, function in self._table:
+        function = None
+        for known, candidate in self._table:
             if known == name:
-                break
-        else:
+                function = candidate
+        if function is None:
             names = ", ".join(known for known, _function in self._table)
             return UNKNOWN, {"error": "no command " + name + "; there are " + names}
         try:

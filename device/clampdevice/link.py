@@ -21,6 +21,7 @@ SILENCE_MS = 15000
 STATUS_MS = 10000
 ANSWERS_MAX = 4
 OUT_PAYLOAD_MAX = 512
+GAP_BYTES = 38
 
 
 class Identity:
@@ -28,7 +29,7 @@ class Identity:
 
     def __init__(
         self, device: str, name: str, board: str, firmware: str, runtime: str, cause: int
-    ):
+    ) -> None:
         self.device = device
         self.name = name
         self.board = board
@@ -40,27 +41,27 @@ class Identity:
 class Link:
     """One session after another with whatever gateway is at the other end.
 
-    `describes` are the fields of Describe from `key` on, one tuple a channel; `on_boot(highest)` is asked once
-    a power-up, with the gateway's highest boot, for the boot number to use. Attributes set by the
-    owner: `status(link)` gives a Status payload, `on_confirmed()` is told when the boot number is
-    final, `stuffer` is the kernel that escapes bytes.
+    `describes` are the fields of Describe from `key` on, one tuple a channel. `owner` answers for
+    the device: `choose_boot(highest)` is asked once a power-up, with the gateway's highest boot,
+    for the boot number to use; `confirmed()` is told when that number is final; `status(link)`
+    gives a Status payload. `stuffer` is `framing.stuff` or its faster kernel.
     """
 
-    def __init__(self, codec, spool, clock, identity, describes, commands, on_boot, nonce: int):
+    def __init__(
+        self, codec, spool, clock, identity, describes, commands, owner, nonce: int, stuffer
+    ) -> None:
         self._codec = codec
         self._spool = spool
         self._clock = clock
         self._identity = identity
         self._commands = commands
-        self._on_boot = on_boot
+        self._owner = owner
         self._nonce = nonce & 0xFFFFFFFF
         self._deframer = framing.Deframer(messages.PAYLOAD_MAX_TO_DEVICE)
         self._describes = describes
         self.describe_crc = describe_crc(codec, describes)
         self._out = bytearray(2 * (OUT_PAYLOAD_MAX + 4) + 2)
-        self.stuffer = framing.stuff
-        self.status = None
-        self.on_confirmed = None
+        self._stuffer = stuffer
         self.boot = 0
         self.confirmed = False
         self.ready = False
@@ -123,13 +124,12 @@ class Link:
             return
         self.refusal = ""
         if not self.confirmed:
-            boot = self._on_boot(message.highest_boot)
+            boot = self._owner.choose_boot(message.highest_boot)
             if boot != self.boot:
                 self._spool.rebase(boot)
                 self.boot = boot
             self.confirmed = True
-            if self.on_confirmed is not None:
-                self.on_confirmed()
+            self._owner.confirmed()
         self._spool.new_session()
         self._live = []
         self._describe_next = 0
@@ -158,7 +158,7 @@ class Link:
         if self.ready:
             self._live.append(seq)
 
-    def next_frame(self):
+    def next_frame(self) -> memoryview | None:
         """The next frame to write as a memoryview, or None if there is nothing to say now."""
         now_ms = self._clock.now_ms()
         if self.ready and now_ms - self._heard_ms > SILENCE_MS:
@@ -182,7 +182,7 @@ class Link:
             return self._frame(self._describe(index))
         return self._next_item(now_ms) or self._next_status(now_ms)
 
-    def _next_item(self, now_ms: int):
+    def _next_item(self, now_ms: int) -> memoryview | None:
         spool = self._spool
         while self._live:
             seq = self._live.pop(0)
@@ -190,7 +190,8 @@ class Link:
             kept = ((seq - spool.oldest_seq) & 0xFFFFFFFF) < len(spool)
             if kept and spool.in_flight < 2 * WINDOW:
                 return self._send_item(seq, now_ms)
-        if spool.losses:
+        # A Gap must not cost the place of another item, which would have to be told in turn.
+        if spool.losses and spool.has_room(GAP_BYTES):
             return self._send_item(self._tell_loss(now_ms), now_ms)
         seq = spool.next_history(now_ms, RESEND_MS, WINDOW)
         return self._send_item(seq, now_ms) if seq >= 0 else None
@@ -213,16 +214,16 @@ class Link:
             )
         )
 
-    def _send_item(self, seq: int, now_ms: int):
+    def _send_item(self, seq: int, now_ms: int) -> memoryview:
         view = self._frame(self._spool.payload(seq))
         self._spool.mark_sent(seq, now_ms)
         return view
 
-    def _next_status(self, now_ms: int):
-        if self.status is None or now_ms < self._status_due_ms:
+    def _next_status(self, now_ms: int) -> memoryview | None:
+        if now_ms < self._status_due_ms:
             return None
         self._status_due_ms = now_ms + STATUS_MS
-        return self._frame(self.status(self))
+        return self._frame(self._owner.status(self))
 
     def _hello(self) -> bytes:
         me = self._identity
@@ -256,9 +257,9 @@ class Link:
         self._nonce = (self._nonce * 1664525 + 1013904223) & 0xFFFFFFFF
         self._hello_due_ms = now_ms
 
-    def _frame(self, payload: bytes):
+    def _frame(self, payload: bytes | memoryview) -> memoryview:
         self.tx_frames += 1
-        size = framing.frame_into(payload, self._out, 0, self.stuffer)
+        size = framing.frame_into(payload, self._out, 0, self._stuffer)
         return memoryview(self._out)[:size]
 
 

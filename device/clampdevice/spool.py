@@ -28,7 +28,7 @@ class Loss:
 
     def __init__(
         self, reason: int, channel: int, first: int, last: int, span: tuple, samples: int
-    ):
+    ) -> None:
         self.reason = reason
         self.channel = channel
         self.first = first
@@ -110,6 +110,10 @@ class Spool:
             return False
         return self._write + size <= tail
 
+    def has_room(self, size: int) -> bool:
+        """Whether an item of `size` bytes fits without dropping another."""
+        return len(self) < self._slots and self._place(size)
+
     def _drop_oldest(self) -> None:
         slot = self.oldest_seq % self._slots
         if not self._acked[slot]:
@@ -118,6 +122,11 @@ class Spool:
             if self._sent[slot]:
                 self.in_flight -= 1
         self._advance()
+        self._free_acked()
+
+    def _free_acked(self) -> None:
+        while len(self) and self._acked[self.oldest_seq % self._slots]:
+            self._advance()
 
     def _advance(self) -> None:
         if self._history == self.oldest_seq:
@@ -172,8 +181,7 @@ class Spool:
             named += 1
             if self._sent[slot]:
                 self.in_flight -= 1
-        while len(self) and self._acked[self.oldest_seq % self._slots]:
-            self._advance()
+        self._free_acked()
         return named
 
     def _boot_of(self, slot: int) -> int:
@@ -215,7 +223,7 @@ class Spool:
             seq = self._history
             slot = seq % self._slots
             age_ms = self._age_ms(slot, now_ms)
-            due = age_ms < 0 and self.in_flight < window or age_ms >= timeout_ms
+            due = age_ms >= timeout_ms or (age_ms < 0 and self.in_flight < window)
             if not self._acked[slot] and due:
                 self._history = (seq + 1) & _MASK
                 return seq

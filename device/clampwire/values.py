@@ -34,7 +34,7 @@ def format_of(layout: tuple) -> str:
     return "<" + "".join(chr(code) for code, _mult, _exp in layout)
 
 
-def pack_values(layout: tuple, values: tuple) -> bytes:
+def pack_values(layout: tuple, values: list | tuple) -> bytes:
     """Bytes of one Record. None and NaN become "not available"; too large a value saturates.
 
     The raw value that saturates is one step short of the "not available" mark, so a clipped

@@ -88,7 +88,7 @@ def test_a_new_session_sends_all_again():
 
 
 def test_a_full_ring_drops_the_oldest_and_says_which():
-    spool = _filled(70, ram_bytes=65536, ram_items=64)
+    spool = _filled(70, ram_bytes=8192, ram_items=64)
     assert len(spool) == 64 and spool.dropped == 6
     assert len(spool.losses) == 1
     loss = spool.losses[0]
@@ -109,7 +109,7 @@ def test_the_ring_holds_what_it_holds_at_every_size():
 
 
 def test_dropping_what_was_acknowledged_is_no_loss():
-    spool = _filled(64, ram_bytes=65536)
+    spool = _filled(64, ram_bytes=8192)
     _send_all(spool, 100)
     spool.ack(7, 1, 63)
     spool.put(_record(spool))

@@ -5,6 +5,7 @@ the side file of truth: every item this device made, beside the link, for tests 
 """
 
 import binascii
+import gc
 import json
 import os
 import struct
@@ -12,6 +13,10 @@ import sys
 import time
 
 from clampdevice.hal.sim.console import Console
+
+# CPython has no ticks; its monotonic clock is cut to the same period by `clock.Clock`.
+_ticks_us = getattr(time, "ticks_us", None) or (lambda: time.monotonic_ns() // 1000)
+_mem_free = getattr(gc, "mem_free", None)
 
 SIDE_FILE = "made.jsonl"
 _HEAD = "<BIIIB"
@@ -32,14 +37,8 @@ class Hal:
         self.runtime = name + " " + version
         self._made = open(SIDE_FILE, "a")
 
-    if hasattr(time, "ticks_us"):
-
-        def ticks_us(self) -> int:
-            return time.ticks_us()
-    else:
-
-        def ticks_us(self) -> int:
-            return time.monotonic_ns() // 1000
+    def ticks_us(self) -> int:
+        return _ticks_us()
 
     def read_slot(self, slot: int) -> bytes:
         try:
@@ -74,9 +73,7 @@ class Hal:
 
     def heap_free(self) -> int:
         """Free heap in bytes; 0 under CPython, which has no such limit."""
-        import gc
-
-        return gc.mem_free() if hasattr(gc, "mem_free") else 0
+        return _mem_free() if _mem_free else 0
 
     def temperature_c(self) -> float:
         """Not measured by a PC."""
