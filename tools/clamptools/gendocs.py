@@ -13,7 +13,7 @@ from pathlib import Path
 from clamptools.data import device_dir
 
 # Document, relative to the checkout, and "module:function" that returns its text.
-GENERATORS: tuple[tuple[str, str], ...] = ()
+GENERATORS: tuple[tuple[str, str], ...] = (("docs/wire.md", "clamptools.gendocs_wire:render"),)
 
 
 def render(generator: str) -> str:
