@@ -1,0 +1,287 @@
+"""What devices made against what a subscriber received: lost, redelivered, doubled, wrong.
+
+Pure: fed with side files and MQTT messages, it keeps both and compares them by (device, boot,
+seq). The content of a message is compared with the payload in the side file, decoded here with
+the description in the same file, so that nothing of the gateway judges itself.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from clamptools.demo.devices import Made, PowerUp
+from clampwire import messages, values
+from clampwire.codec import Codec, WireError
+
+RECORD, EVENT, GAP = (
+    next(code for code, name, _fields in messages.MESSAGES if name == wanted)
+    for wanted in messages.SPOOLED
+)
+# Two records of one device may overlap by what the estimate of the clock moved between them, but
+# not by half of the shorter one.
+OVERLAP_SHARE = 0.5
+# `crest` is the quotient of two received numbers, sent with three decimals.
+CREST_TOLERANCE = 0.0006
+
+
+class Key(NamedTuple):
+    """The name of an item for ever."""
+
+    device: str
+    boot: int
+    seq: int
+
+
+class Received(NamedTuple):
+    """A message as the subscriber got it first. `at_ms` is the computer's clock then."""
+
+    topic: str
+    content: dict[str, Any]
+    at_ms: float
+
+
+@dataclass(frozen=True)
+class GapSeen:
+    """An announced gap: `first` to `last` are sequence numbers (none if first is above last)."""
+
+    device: str
+    boot: int
+    reason: str
+    channel: str
+    first: int
+    last: int
+    seconds: float
+
+    def covers(self, key: Key) -> bool:
+        """Whether it tells that this item is lost, and why."""
+        mine = (key.device, key.boot) == (self.device, self.boot)
+        return mine and bool(self.reason) and self.first <= key.seq <= self.last
+
+
+@dataclass
+class Result:
+    """The sums. Items are records, events and gaps; all of them count for `lost`."""
+
+    records_made: int = 0
+    records_received: int = 0
+    items_made: int = 0
+    items_received: int = 0
+    lost: list[Key] = field(default_factory=list)
+    covered: list[Key] = field(default_factory=list)
+    redelivered: int = 0
+    duplicates: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    gaps: list[GapSeen] = field(default_factory=list)
+
+
+class Account:
+    """Both sides of the books. `topics` are `data` and `event`, the last part of an MQTT topic."""
+
+    def __init__(self) -> None:
+        self.made: dict[Key, Made] = {}
+        self.received: dict[Key, Received] = {}
+        self.redelivered = 0
+        self.conflicts: list[str] = []
+        self._layouts: dict[tuple[str, int], Layout] = {}
+        self._codec = Codec()
+
+    def add_power_up(self, power_up: PowerUp) -> None:
+        """Learns how the records of a device are laid out."""
+        layout = Layout.of(self._codec, power_up.describes)
+        self._layouts[power_up.device, layout.number] = layout
+
+    def add_made(self, device: str, item: Made) -> None:
+        key = Key(device, item.boot, item.seq)
+        other = self.made.setdefault(key, item)
+        if other.crc != item.crc:
+            self.conflicts.append(f"{key} was made twice with different content")
+
+    def add_received(self, device: str, topic: str, content: dict[str, Any], at_ms: float) -> None:
+        """A message of `data` or `event`; an array of `history` is given one by one."""
+        key = Key(device, content["boot"], content["seq"])
+        first = self.received.setdefault(key, Received(topic, content, at_ms))
+        if first.content is content:
+            return
+        if first.content == content:
+            self.redelivered += 1
+        else:
+            self.conflicts.append(f"{key} came as {first.content} and as {content}")
+
+    def missing(self) -> list[Key]:
+        """Items made and not received yet, oldest first."""
+        return sorted(key for key in self.made if key not in self.received)
+
+    def result(self) -> Result:
+        """Compares everything that was made with everything that was received."""
+        result = Result(redelivered=self.redelivered, duplicates=list(self.conflicts))
+        result.gaps = list(self.gaps())
+        result.items_made = len(self.made)
+        result.records_made = sum(item.kind == RECORD for item in self.made.values())
+        for key, item in self.made.items():
+            got = self.received.get(key)
+            if got is not None:
+                result.items_received += 1
+                result.records_received += item.kind == RECORD
+                result.wrong += self._differences(key, item, got)
+            elif any(gap.covers(key) for gap in result.gaps):
+                result.covered.append(key)
+            else:
+                result.lost.append(key)
+        result.duplicates += self._overlaps()
+        return result
+
+    def gaps(self) -> Iterator[GapSeen]:
+        """The announced gaps as received."""
+        for key, got in self.received.items():
+            content = got.content
+            if got.topic == "event" and content.get("kind") == "gap":
+                yield GapSeen(
+                    key.device,
+                    key.boot,
+                    content["reason"],
+                    content.get("channel", ""),
+                    content["first"],
+                    content["last"],
+                    content["seconds"],
+                )
+
+    def readings(self) -> Iterator[tuple[Key, Made, Received]]:
+        """Records that were both made and received."""
+        for key, got in self.received.items():
+            item = self.made.get(key)
+            if got.topic == "data" and item is not None:
+                yield key, item, got
+
+    def _differences(self, key: Key, item: Made, got: Received) -> list[str]:
+        try:
+            _name, message = self._codec.decode(item.payload)
+        except WireError as error:
+            return [f"{key}: its own payload does not decode: {error}"]
+        if item.kind == RECORD:
+            layout = self._layouts.get((key.device, message.layout))
+            if layout is None:
+                return [f"{key}: no description for layout {message.layout} in the side file"]
+            found = layout.differences(message, got.content)
+        else:
+            found = _event_differences(item.kind, message, got.content)
+        wanted = "data" if item.kind == RECORD else "event"
+        if got.topic != wanted:
+            found.append(f"came under {got.topic}, not {wanted}")
+        return [f"{key}: {what}" for what in found]
+
+    def _overlaps(self) -> Iterator[str]:
+        """One interval under two keys."""
+        by_device: dict[str, list[tuple[float, float, Key]]] = {}
+        for key, got in self.received.items():
+            if got.topic == "data" and got.content["t"]:
+                end = got.content["t"]
+                by_device.setdefault(key.device, []).append((end - got.content["dur"], end, key))
+        for spans in by_device.values():
+            spans.sort()
+            for (start, end, key), (later, later_end, other) in itertools.pairwise(spans):
+                if end - later > OVERLAP_SHARE * min(end - start, later_end - later):
+                    yield f"{key} and {other} tell of the same interval"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the values of a Record are laid out, as Describe payloads tell."""
+
+    number: int
+    channels: tuple[tuple[str, tuple[str, ...]], ...]
+    steps: tuple[tuple[int, int, int], ...]
+
+    @classmethod
+    def of(cls, codec: Codec, describes: tuple[bytes, ...]) -> Layout:
+        """Raises ValueError if the payloads are not one complete description."""
+        decoded = sorted((codec.decode(payload)[1] for payload in describes), key=_index)
+        if not decoded or [d.index for d in decoded] != list(range(decoded[0].channels)):
+            raise ValueError(f"{len(decoded)} Describe messages are not a whole description")
+        return cls(
+            decoded[0].layout,
+            tuple((d.key, tuple(f.key for f in d.features)) for d in decoded),
+            tuple((f.code, f.mult, f.exp) for d in decoded for f in d.features),
+        )
+
+    def read(self, record: Any) -> dict[str, dict[str, float | None]]:  # noqa: ANN401 - a namedtuple of the codec
+        """Values by channel and feature."""
+        numbers = iter(values.unpack_values(self.steps, record.values))
+        return {key: {name: next(numbers) for name in names} for key, names in self.channels}
+
+    def differences(self, record: Any, content: Mapping[str, Any]) -> list[str]:  # noqa: ANN401
+        """What differs between a decoded Record and the JSON of `data`."""
+        found: list[str] = []
+        duration_ms = record.windows * messages.WINDOW_MS
+        if content["dur"] != duration_ms:
+            found.append(f"dur is {content['dur']}, made {duration_ms}")
+        wanted = self.read(record)
+        got = content["ch"]
+        if set(got) != set(wanted):
+            found.append(f"channels are {sorted(got)}, made {sorted(wanted)}")
+        for key, features in wanted.items():
+            for name, value in features.items():
+                if got.get(key, {}).get(name) != value:
+                    found.append(f"{key} {name} is {got.get(key, {}).get(name)}, made {value}")
+            found += _extra_differences(key, features, got.get(key, {}))
+        bits = values.unpack_flags(record.flags, len(self.channels))
+        union = {word for bit, word in values.FLAG_NAMES for own in bits if own & bit}
+        if {"unsynced", "bad"} | set(content["f"]) != {"unsynced", "bad"} | union:
+            found.append(f"flags are {content['f']}, made {sorted(union)}")
+        return found
+
+
+def _extra_differences(
+    key: str, made: Mapping[str, float | None], got: Mapping[str, Any]
+) -> list[str]:
+    found: list[str] = []
+    for name in set(got) - set(made):
+        rms, peak = made.get("rms"), made.get("peak")
+        if name != "crest" or not rms or peak is None:
+            found.append(f"{key} {name} was never made")
+        elif not math.isclose(got[name], peak / rms, abs_tol=CREST_TOLERANCE):
+            found.append(f"{key} crest is {got[name]}, peak / rms {peak / rms}")
+    return found
+
+
+def _event_differences(kind: int, message: Any, content: Mapping[str, Any]) -> list[str]:  # noqa: ANN401
+    if kind == GAP:
+        wanted = {
+            "kind": "gap",
+            "reason": messages.name_of(messages.GAP_REASONS, message.reason),
+            "first": message.first_seq,
+            "last": message.last_seq,
+            "samples": message.samples,
+        }
+    else:
+        wanted = {
+            "kind": messages.name_of(messages.EVENT_KINDS, message.kind),
+            "value": message.value,
+            "text": message.text,
+        }
+    return [
+        f"{name} is {content.get(name)!r}, made {value!r}"
+        for name, value in wanted.items()
+        if content.get(name) != value
+    ]
+
+
+def _index(describe: Any) -> int:  # noqa: ANN401
+    return describe.index
+
+
+def percentile(numbers: list[float], share: float) -> float:
+    """The value below which `share` (0 to 1) of the numbers lie, by nearest rank; NaN of none."""
+    if not numbers:
+        return math.nan
+    ordered = sorted(numbers)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def counts_by_device(keys: Mapping[Key, Any]) -> Counter[str]:
+    """How many items of each device."""
+    return Counter(key.device for key in keys)

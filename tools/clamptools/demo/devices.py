@@ -1,0 +1,184 @@
+"""A simulated device: the firmware's own process at the end of a pty, and its side file.
+
+The process has the pty's master as standard input and output; the gateway opens the other end,
+which has a path, as its serial port. So an ended device is an unplugged port (the gateway's read
+fails at once), and an absent gateway is a host that does not read. What machine it sits on is
+`clamptools.machines`; what its numbers should be is `account.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import tty
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from clamptools.data import device_dir
+from clamptools.demo.processes import Child, ChildError
+from clamptools.interpreter import Interpreter
+
+SIDE_FILE = "made.jsonl"
+
+
+class Made(NamedTuple):
+    """An item as the device wrote it down beside the link.
+
+    `kind` is the message type, `end_ms` device time, `payload` the message with its checksum
+    `crc`; `power_up` the index of the power-up it was made in.
+    """
+
+    power_up: int
+    boot: int
+    seq: int
+    kind: int
+    end_ms: int
+    crc: int
+    payload: bytes
+
+
+class PowerUp(NamedTuple):
+    """The head a device writes at its start.
+
+    `start_us` is the device time of the first sample, `start_utc_ms` the computer's clock then;
+    `describes` the Describe payloads; `runtime` the interpreter by its own word.
+    """
+
+    device: str
+    start_us: int
+    start_utc_ms: float
+    runtime: str
+    describes: tuple[bytes, ...]
+
+
+class SimulatedDevice:
+    """One device with a folder as its flash.
+
+    Args:
+        folder: An empty folder, made if need be.
+        ports: Folder in which `name` becomes a link to the serial port while the device runs;
+            the gateway is told of this folder, so that a path that another program may get
+            after us is never opened.
+        board: Content of board.json; `name` in it is the device's.
+        scenario: Content of scenario.json.
+        interpreter: What runs the firmware.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        ports: Path,
+        board: dict[str, Any],
+        scenario: dict[str, Any],
+        interpreter: Interpreter,
+    ) -> None:
+        self.name: str = board["name"]
+        self.folder = folder
+        self.board = board
+        self.scenario = scenario
+        self.side_file = SideFile(folder / SIDE_FILE)
+        self._link = ports / self.name
+        self._interpreter = interpreter
+        self._child: Child | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+        ports.mkdir(parents=True, exist_ok=True)
+        (folder / "board.json").write_text(json.dumps(board))
+        (folder / "scenario.json").write_text(json.dumps(scenario))
+
+    @property
+    def pid(self) -> int:
+        """The process id; raises ChildError if the device is off."""
+        return self._running().pid
+
+    def start(self) -> None:
+        """Powers the device up: a new process at a new pty."""
+        master, slave = os.openpty()
+        try:
+            # Before anyone opens the port: a fresh terminal would echo every byte to the device.
+            tty.setraw(slave)
+            path = os.ttyname(slave)
+        finally:
+            os.close(slave)
+        os.set_blocking(master, False)
+        self._child = Child(
+            f"device {self.name}",
+            self._interpreter.command(device_dir() / "main.py"),
+            self.folder / "log",
+            cwd=self.folder,
+            env=self._interpreter.environment(),
+            terminal=master,
+        )
+        self._link.symlink_to(path)
+
+    def check(self) -> None:
+        """Raises ChildError if the device is off or its process has ended."""
+        self._running().check()
+
+    def stop(self) -> None:
+        """Ends the firmware as Ctrl-C does."""
+        self._end(signal.SIGINT)
+
+    def kill(self) -> None:
+        """Cuts the power (SIGKILL)."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, number: signal.Signals) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            self._link.unlink(missing_ok=True)
+            child.stop(number)
+
+    def _running(self) -> Child:
+        if self._child is None:
+            raise ChildError(f"device {self.name} is off")
+        return self._child
+
+
+class SideFile:
+    """Follows a device's side file; `read` returns what was written since the last call."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self.power_ups: list[PowerUp] = []
+
+    def read(self) -> list[Made]:
+        """New items, oldest first; a line that is not complete yet waits for the next call.
+
+        Raises:
+            ValueError: A complete line is not what a device writes.
+        """
+        if not self._path.exists():
+            return []
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            data = file.read()
+        end = data.rfind(b"\n") + 1
+        self._offset += end
+        items: list[Made] = []
+        for line in data[:end].splitlines():
+            entry = json.loads(line)
+            if "device" in entry:
+                self.power_ups.append(
+                    PowerUp(
+                        entry["device"],
+                        entry["start_us"],
+                        entry["start_utc_ms"],
+                        entry["runtime"],
+                        tuple(bytes.fromhex(text) for text in entry["describes"]),
+                    )
+                )
+            else:
+                items.append(
+                    Made(
+                        len(self.power_ups) - 1,
+                        entry["boot"],
+                        entry["seq"],
+                        entry["kind"],
+                        entry["end_ms"],
+                        entry["crc"],
+                        bytes.fromhex(entry["payload"]),
+                    )
+                )
+        return items
