@@ -245,6 +245,10 @@ class Link:
             me.reset_cause,
         )
 
+    def describe_payloads(self) -> list[bytes]:
+        """All Describe messages, in the order of their channels."""
+        return [self._describe(index) for index in range(len(self._describes))]
+
     def _describe(self, index: int) -> bytes:
         crc = self.describe_crc
         head = (crc, layout_of(crc), len(self._describes), index)

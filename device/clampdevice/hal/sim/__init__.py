@@ -79,9 +79,17 @@ class Hal:
         """Not measured by a PC."""
         return float("nan")
 
-    def begin(self, device: str, start_us: int) -> None:
-        """Open a power-up in the side file."""
-        self._write({"device": device, "start_us": start_us, "runtime": self.runtime})
+    def begin(self, device: str, start_us: int, describes: list) -> None:
+        """Open a power-up in the side file: both clocks now, and what Describe says."""
+        self._write(
+            {
+                "device": device,
+                "start_us": start_us,
+                "start_utc_ms": time.time_ns() // 1000000,
+                "runtime": self.runtime,
+                "describes": [binascii.hexlify(payload).decode() for payload in describes],
+            }
+        )
 
     def made(self, payload: bytes) -> None:
         """Note an item in the side file before it can be sent."""
