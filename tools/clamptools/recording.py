@@ -120,11 +120,12 @@ def _index(path: Path, column: str, array: np.ndarray, text: str) -> np.ndarray:
     index: list[int | slice] = []
     try:
         for part in text.split(","):
-            ends = [int(end) if end.strip() else None for end in part.split(":")]
-            if len(ends) == 1 and ends[0] is not None:
-                index.append(ends[0])
+            if ":" in part:
+                index.append(
+                    slice(*(int(end) if end.strip() else None for end in part.split(":")))
+                )
             else:
-                index.append(slice(*ends))
+                index.append(int(part))
         return array[tuple(index)]
     except (ValueError, TypeError, IndexError) as error:
         raise UserError(
@@ -146,7 +147,7 @@ def _list(table: _Table) -> str:
 def _read_npz(path: Path) -> _Table:
     """Arrays of numbers of an .npz; its `meta`, a JSON text, gives rate, unit and columns."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (zipfile.BadZipFile, ValueError, EOFError, KeyError, AttributeError) as error:
         raise UserError(f"{path} is no recording: not a NumPy .npz file ({error})") from error
@@ -192,17 +193,19 @@ def _read_csv(path: Path) -> _Table:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is no recording: it is not text ({error.reason})") from error
-    lines = text.splitlines()
-    if not lines:
-        raise UserError(f"{path} is no recording: the file is empty")
-    delimiter = max(_CSV_DELIMITERS, key=lines[0].count)
+    first_line = text.partition("\n")[0]
+    delimiter = max(_CSV_DELIMITERS, key=first_line.count)
     rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(row)]
+    if not rows:
+        raise UserError(f"{path} is no recording: the file is empty")
     # Where the semicolon parts the columns, the comma is often the decimal point.
     comma = delimiter != ","
     first = [_number(cell, comma) for cell in rows[0]]
     headed = None in first
     header = [cell.strip() for cell in rows[0]] if headed else []
     names = header or [f"column{i + 1}" for i in range(len(first))]
+    if len(rows) == headed:
+        raise UserError(f"{path} is no recording: it has no line of numbers")
     values = np.empty((len(rows) - headed, len(names)))
     for at, row in enumerate(rows[headed:]):
         numbers = [_number(cell, comma) for cell in row]
