@@ -58,7 +58,7 @@ ENV = {"STATE_DIRECTORY": "/var/lib/x:/var/lib/y"}
 
 def load_text(folder: Path, text: str | bytes):
     file = folder / "gateway.toml"
-    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    file.write_bytes(text.encode() if isinstance(text, str) else text)
     return load(file, SECTIONS, ENV)
 
 

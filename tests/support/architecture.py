@@ -19,7 +19,7 @@ LAYERS = (
     ("model", "config"),
     ("clocksync", "registers", "devices"),
     ("link", "store", "feed"),
-    ("machines", "ledger", "health", "mqttsession"),
+    ("machines", "ledger", "health", "mqttsession", "supervisor", "logs", "sdnotify"),
     ("sources", "bridges", "api"),
     ("app", "__main__"),
 )
@@ -53,7 +53,7 @@ CONFINED = {
     "numpy": "nowhere in the gateway",
 }
 # The only files that may catch Exception: they keep independent parts apart, log and count.
-SUPERVISORS = ("gateway/clampgateway/app.py", "device/clampdevice/app.py")
+SUPERVISORS = ("gateway/clampgateway/supervisor.py", "device/clampdevice/app.py")
 BROAD = {"Exception", "BaseException"}
 
 
