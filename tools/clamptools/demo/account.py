@@ -27,6 +27,9 @@ RECORD, EVENT, GAP = (
 OVERLAP_SHARE = 0.5
 # `crest` is the quotient of two received numbers, sent with three decimals.
 CREST_TOLERANCE = 0.0006
+# `unsynced` is the gateway's word; `bad` it tells as quality or of a channel, not in `f`.
+_BY_GATEWAY = frozenset({"unsynced", "bad"})
+_RECORD_TOPICS = ("data", "history")
 
 
 class Key(NamedTuple):
@@ -154,7 +157,7 @@ class Account:
         """Records that were both made and received."""
         for key, got in self.received.items():
             item = self.made.get(key)
-            if got.topic == "data" and item is not None:
+            if got.topic in _RECORD_TOPICS and item is not None:
                 yield key, item, got
 
     def _differences(self, key: Key, item: Made, got: Received) -> list[str]:
@@ -169,18 +172,17 @@ class Account:
             found = layout.differences(message, got.content)
         else:
             found = _event_differences(item.kind, message, got.content)
-        wanted = "data" if item.kind == RECORD else "event"
-        if got.topic != wanted:
-            found.append(f"came under {got.topic}, not {wanted}")
+        if (got.topic in _RECORD_TOPICS) != (item.kind == RECORD):
+            found.append(f"came under {got.topic}")
         return [f"{key}: {what}" for what in found]
 
     def _overlaps(self) -> Iterator[str]:
         """One interval under two keys."""
         by_device: dict[str, list[tuple[float, float, Key]]] = {}
         for key, got in self.received.items():
-            if got.topic == "data" and got.content["t"]:
-                end = got.content["t"]
-                by_device.setdefault(key.device, []).append((end - got.content["dur"], end, key))
+            end, duration = got.content.get("t"), got.content.get("dur")
+            if end and duration:
+                by_device.setdefault(key.device, []).append((end - duration, end, key))
         for spans in by_device.values():
             spans.sort()
             for (start, end, key), (later, later_end, other) in itertools.pairwise(spans):
@@ -204,8 +206,8 @@ class Layout:
             raise ValueError(f"{len(decoded)} Describe messages are not a whole description")
         return cls(
             decoded[0].layout,
-            tuple((d.key, tuple(f.key for f in d.features)) for d in decoded),
-            tuple((f.code, f.mult, f.exp) for d in decoded for f in d.features),
+            tuple((d.key, tuple(key for key, *_ in d.features)) for d in decoded),
+            tuple((code, mult, exp) for d in decoded for _, _, code, mult, exp in d.features),
         )
 
     def read(self, record: Any) -> dict[str, dict[str, float | None]]:  # noqa: ANN401 - a namedtuple of the codec
@@ -217,10 +219,10 @@ class Layout:
         """What differs between a decoded Record and the JSON of `data`."""
         found: list[str] = []
         duration_ms = record.windows * messages.WINDOW_MS
-        if content["dur"] != duration_ms:
-            found.append(f"dur is {content['dur']}, made {duration_ms}")
+        if content.get("dur") != duration_ms:
+            found.append(f"dur is {content.get('dur')}, made {duration_ms}")
         wanted = self.read(record)
-        got = content["ch"]
+        got = content.get("ch", {})
         if set(got) != set(wanted):
             found.append(f"channels are {sorted(got)}, made {sorted(wanted)}")
         for key, features in wanted.items():
@@ -230,8 +232,8 @@ class Layout:
             found += _extra_differences(key, features, got.get(key, {}))
         bits = values.unpack_flags(record.flags, len(self.channels))
         union = {word for bit, word in values.FLAG_NAMES for own in bits if own & bit}
-        if {"unsynced", "bad"} | set(content["f"]) != {"unsynced", "bad"} | union:
-            found.append(f"flags are {content['f']}, made {sorted(union)}")
+        if _BY_GATEWAY.union(content.get("f", ())) != _BY_GATEWAY | union:
+            found.append(f"flags are {content.get('f')}, made {sorted(union)}")
         return found
 
 
