@@ -107,6 +107,8 @@ FINE = [
     ("down", f"{GATEWAY}/api/http.py", "from clampgateway import model, store"),
     ("same-folder", f"{GATEWAY}/api/http.py", "from clampgateway.api.tokens import x"),
     ("config-model", f"{GATEWAY}/config.py", "from clampgateway.model import GatewayError"),
+    ("of-all-bridges", f"{GATEWAY}/bridges/mqtt.py", "from clampgateway.bridges import Failed"),
+    ("own-folder", f"{GATEWAY}/bridges/modbus/rtu.py", "from clampgateway.bridges import modbus"),
     ("base", f"{GATEWAY}/bridges/mqtt.py", "from clampgateway.bridges.base import Bridge"),
     ("hal", f"{DEVICE}/hal/rp2/adc.py", "import machine\nfrom rp2 import DMA\nmachine.ADC(26)"),
     ("pi", f"{DEVICE}/hal/blinka.py", "import typing"),
@@ -117,10 +119,15 @@ FINE = [
 
 
 def plant(root: Path, path: str, text: str) -> None:
-    """Writes one file of a synthetic tree."""
-    file = root / path
-    file.parent.mkdir(parents=True)
-    file.write_text(text)
+    """Writes one file of a synthetic tree, with a bridge and a driver to be its siblings."""
+    for name, content in (
+        (f"{GATEWAY}/bridges/modbus/__init__.py", ""),
+        (f"{DEVICE}/drivers/lis3dh.py", ""),
+        (path, text),
+    ):
+        file = root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
 
 
 def test_the_checkout_keeps_the_rules(root_dir: Path) -> None:

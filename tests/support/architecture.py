@@ -17,7 +17,7 @@ SOURCES = ("device", "gateway", "tools", "tests", "hil")
 # own layer; what PAIRS names is allowed besides.
 LAYERS = (
     ("model", "config"),
-    ("clocksync", "registers", "devices"),
+    ("clocksync", "registers", "devices", "descriptions", "topics"),
     ("link", "store", "feed"),
     ("machines", "ledger", "health", "mqttsession", "supervisor", "logs", "sdnotify"),
     ("sources", "bridges", "api"),
@@ -62,12 +62,16 @@ BROAD = {"Exception", "BaseException"}
 
 @dataclass(frozen=True)
 class Source:
-    """One parsed file: path relative to the root, dotted module name, and syntax tree."""
+    """One parsed file: path relative to the root, dotted module name, and syntax tree.
+
+    `known` holds the names of all modules of the tree: `from a import b` may name a module or not.
+    """
 
     path: str
     module: str
     tree: ast.Module
     lines: int
+    known: frozenset[str]
 
     @property
     def package(self) -> str:
@@ -100,16 +104,22 @@ def violations(root: Path) -> list[str]:
 
 def read(root: Path) -> Iterator[Source]:
     """Parses every Python file of the source folders."""
-    for folder in SOURCES:
-        base = root / folder
-        for path in sorted(base.rglob("*.py")):
-            text = path.read_text()
-            parts = list(path.relative_to(base).with_suffix("").parts)
-            if parts[-1] == "__init__":
-                parts.pop()
-            relative = path.relative_to(root).as_posix()
-            tree = ast.parse(text, filename=relative)
-            yield Source(relative, ".".join(parts), tree, len(text.splitlines()))
+    files = [
+        (path, _module(path.relative_to(root / folder)))
+        for folder in SOURCES
+        for path in sorted((root / folder).rglob("*.py"))
+    ]
+    known = frozenset(module for _, module in files)
+    for path, module in files:
+        text = path.read_text(encoding="utf-8")
+        relative = path.relative_to(root).as_posix()
+        tree = ast.parse(text, filename=relative)
+        yield Source(relative, module, tree, len(text.splitlines()), known)
+
+
+def _module(path: Path) -> str:
+    parts = path.with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 def imports(source: Source) -> Iterator[tuple[ast.AST, str]]:
@@ -192,7 +202,7 @@ def check_siblings(source: Source) -> Iterator[str]:
             if not f"{name}.".startswith(f"{folder}."):
                 continue
             other = _component(name, folder)
-            if other != own and other not in COMMON:
+            if f"{folder}.{other}" in source.known and other not in {own, *COMMON}:
                 yield source.at(node, f"{own or folder} imports its sibling {other}")
 
 
