@@ -114,8 +114,9 @@ async def read_body(request: Request) -> bytes:
 def check_token(request: Request, token: str, refused: Refusals) -> None:
     """Raises HTTPException 401 without the token. Takes the same time for each wrong one."""
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    same = secrets.compare_digest(given.strip().encode("utf-8", "replace"), token.encode())
+    same = secrets.compare_digest(given.strip().encode(), token.encode())
     if scheme.lower() != "bearer" or not same:
+        refused.tokens += 1
         detail = (
             "send `Authorization: Bearer TOKEN` with the text of api.token in the state folder"
         )

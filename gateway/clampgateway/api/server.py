@@ -151,8 +151,10 @@ class _LimitedProtocol(H11Protocol):
         super().on_response_complete()
         # The next request may have come along with this one. Without it, uvicorn's own limit for
         # an idle connection has begun.
-        if self.conn.their_state in (h11.DONE, h11.SEND_BODY) or self.conn.trailing_data[0]:
+        if self.conn.their_state is h11.DONE:
             self._expect_within(RESPONSE_TIMEOUT_S)
+        elif self.conn.their_state is h11.SEND_BODY or self.conn.trailing_data[0]:
+            self._expect_within(REQUEST_TIMEOUT_S)
         else:
             self._expect_within(0)
 

@@ -76,9 +76,11 @@ _NAME_RULE = "1 to 64 letters, digits, - and _, the first a letter or a digit"
 
 
 class GatewaySettings(Settings):
-    id: Name | None = Field(None, description=_NAME_RULE)
-    site: Name = Field("default", description=_NAME_RULE)
-    state_dir: FilePath | None = Field(None, description="folder of the store and the token")
+    id: Name | None = Field(default=None, description=_NAME_RULE)
+    site: Name = Field(default="default", description=_NAME_RULE)
+    state_dir: FilePath | None = Field(
+        default=None, description="folder of the store and the token"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
@@ -90,7 +92,8 @@ class ApiSettings(Settings):
     bind: BindAddress = LOOPBACK
     port: ListenPort = 8620
     hosts: tuple[str, ...] = Field(
-        (), description="further names by which the API may be called, beside loopback and bind"
+        default=(),
+        description="further names by which the API may be called, beside loopback and bind",
     )
 
 
