@@ -32,10 +32,10 @@ def made(kind: int, boot: int, seq: int, end_ms: int, payload: bytes) -> Made:
     return Made(0, boot, seq, kind, end_ms, binascii.crc32(payload), payload)
 
 
-def record(seq: int, boot: int = 1, rms: float = 4.21, flags: tuple[int, ...] = (0, 0)) -> Made:
+def record(seq: int, boot: int = 1, rms: float = 4.21, flags: tuple[int, int] = (0, 0)) -> Made:
     data = pack_values(STEPS, (rms, 6.3, 1))
     end_ms = 1000 * (seq + 1)
-    payload = CODEC.encode("Record", boot, seq, end_ms, 5, LAYOUT, pack_flags(flags), data)
+    payload = CODEC.encode("Record", boot, seq, end_ms, 5, LAYOUT, pack_flags(list(flags)), data)
     return made(RECORD, boot, seq, end_ms, payload)
 
 
@@ -92,7 +92,7 @@ def test_a_gap_covers_its_range_only(account: Account) -> None:
     account.add_made("d1", made(GAP, 1, 9, 9000, payload))
     gap = {
         "t": 1, "boot": 1, "seq": 9, "kind": "gap", "reason": "spool_full", "channel": "",
-        "first": 1, "last": 2, "seconds": 2.5, "samples": 0,
+        "first": 1, "last": 2, "from": 1000, "to": 3500, "samples": 0,
     }  # fmt: skip
     account.add_received("d1", "event", gap, 0.0)
     result = account.result()

@@ -17,7 +17,7 @@ from clamptools.liveview import View
 
 V311 = aiomqtt.ProtocolVersion.V311
 BIRTH = {
-    "name": "lathe",
+    "machine": "lathe",
     "board": "sim",
     "channels": [{"key": "ct_a", "quantity": "current"}, {"key": "vibration1"}],
 }
@@ -74,7 +74,7 @@ def test_odd_payload_is_counted(view: View, payload: bytes) -> None:
 
 def test_text_of_a_device_is_text(view: View) -> None:
     name = "\x1b[2J[red]evil\n"
-    view.took("clampwork/shop/d1/birth", json.dumps({**BIRTH, "name": name}).encode())
+    view.took("clampwork/shop/d1/birth", json.dumps({**BIRTH, "machine": name}).encode())
     out = io.StringIO()
     with LiveTable(out, "title") as table:
         table.show(view.rows(0))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -49,7 +50,7 @@ async def _serve(port: int) -> None:
 
 
 def _watch_stdin(stop: asyncio.Event) -> None:
-    if not sys.stdin.buffer.raw.read(1):
+    if not os.read(sys.stdin.fileno(), 1):
         stop.set()
 
 

@@ -51,7 +51,7 @@ class DeviceView:
         self._seen: dict[int, set[int]] = {}
 
     def took(self, kind: str, content: Any) -> None:  # noqa: ANN401 - JSON
-        """A message; `kind` is the last part of its topic. Raises ValueError, TypeError or KeyError."""
+        """A message; `kind` ends its topic. Raises ValueError, TypeError or KeyError."""
         if kind == "birth":
             self.birth = _object(content)
         elif kind == "availability":
@@ -94,7 +94,7 @@ class DeviceView:
         return Row(
             self.site,
             self.device,
-            self.birth.get("name") or self.device,
+            self.birth.get("machine") or self.device,
             self.birth.get("board", ""),
             self.birth.get("runtime", ""),
             self.online,

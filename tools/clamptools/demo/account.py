@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from clamptools.demo.devices import Made, PowerUp
-from clampwire import messages, values
+from clamptools.demo.layout import Layout
+from clampwire import messages
 from clampwire.codec import Codec, WireError
 
 RECORD, EVENT, GAP = (
@@ -25,10 +26,6 @@ RECORD, EVENT, GAP = (
 # Two records of one device may overlap by what the estimate of the clock moved between them, but
 # not by half of the shorter one.
 OVERLAP_SHARE = 0.5
-# `crest` is the quotient of two received numbers, sent with three decimals.
-CREST_TOLERANCE = 0.0006
-# `unsynced` is the gateway's word; `bad` it tells as quality or of a channel, not in `f`.
-_BY_GATEWAY = frozenset({"unsynced", "bad"})
 _RECORD_TOPICS = ("data", "history")
 
 
@@ -50,7 +47,9 @@ class Received(NamedTuple):
 
 @dataclass(frozen=True)
 class GapSeen:
-    """An announced gap: `first` to `last` are sequence numbers (none if first is above last)."""
+    """An announced gap: `first` to `last` are sequence numbers, none if first is above last;
+    `seconds` is NaN while a time is not known.
+    """
 
     device: str
     boot: int
@@ -150,7 +149,7 @@ class Account:
                     content.get("channel", ""),
                     content["first"],
                     content["last"],
-                    content["seconds"],
+                    _seconds(content.get("from"), content.get("to")),
                 )
 
     def readings(self) -> Iterator[tuple[Key, Made, Received]]:
@@ -159,6 +158,10 @@ class Account:
             item = self.made.get(key)
             if got.topic in _RECORD_TOPICS and item is not None:
                 yield key, item, got
+
+    def layout_of(self, key: Key, record: Made) -> Layout:
+        """How a record that was made is laid out. Raises KeyError if no description tells."""
+        return self._layouts[key.device, self._codec.decode(record.payload)[1].layout]
 
     def _differences(self, key: Key, item: Made, got: Received) -> list[str]:
         try:
@@ -190,66 +193,6 @@ class Account:
                     yield f"{key} and {other} tell of the same interval"
 
 
-@dataclass(frozen=True)
-class Layout:
-    """How the values of a Record are laid out, as Describe payloads tell."""
-
-    number: int
-    channels: tuple[tuple[str, tuple[str, ...]], ...]
-    steps: tuple[tuple[int, int, int], ...]
-
-    @classmethod
-    def of(cls, codec: Codec, describes: tuple[bytes, ...]) -> Layout:
-        """Raises ValueError if the payloads are not one complete description."""
-        decoded = sorted((codec.decode(payload)[1] for payload in describes), key=_index)
-        if not decoded or [d.index for d in decoded] != list(range(decoded[0].channels)):
-            raise ValueError(f"{len(decoded)} Describe messages are not a whole description")
-        return cls(
-            decoded[0].layout,
-            tuple((d.key, tuple(key for key, *_ in d.features)) for d in decoded),
-            tuple((code, mult, exp) for d in decoded for _, _, code, mult, exp in d.features),
-        )
-
-    def read(self, record: Any) -> dict[str, dict[str, float | None]]:  # noqa: ANN401 - a namedtuple of the codec
-        """Values by channel and feature."""
-        numbers = iter(values.unpack_values(self.steps, record.values))
-        return {key: {name: next(numbers) for name in names} for key, names in self.channels}
-
-    def differences(self, record: Any, content: Mapping[str, Any]) -> list[str]:  # noqa: ANN401
-        """What differs between a decoded Record and the JSON of `data`."""
-        found: list[str] = []
-        duration_ms = record.windows * messages.WINDOW_MS
-        if content.get("dur") != duration_ms:
-            found.append(f"dur is {content.get('dur')}, made {duration_ms}")
-        wanted = self.read(record)
-        got = content.get("ch", {})
-        if set(got) != set(wanted):
-            found.append(f"channels are {sorted(got)}, made {sorted(wanted)}")
-        for key, features in wanted.items():
-            for name, value in features.items():
-                if got.get(key, {}).get(name) != value:
-                    found.append(f"{key} {name} is {got.get(key, {}).get(name)}, made {value}")
-            found += _extra_differences(key, features, got.get(key, {}))
-        bits = values.unpack_flags(record.flags, len(self.channels))
-        union = {word for bit, word in values.FLAG_NAMES for own in bits if own & bit}
-        if _BY_GATEWAY.union(content.get("f", ())) != _BY_GATEWAY | union:
-            found.append(f"flags are {content.get('f')}, made {sorted(union)}")
-        return found
-
-
-def _extra_differences(
-    key: str, made: Mapping[str, float | None], got: Mapping[str, Any]
-) -> list[str]:
-    found: list[str] = []
-    for name in set(got) - set(made):
-        rms, peak = made.get("rms"), made.get("peak")
-        if name != "crest" or not rms or peak is None:
-            found.append(f"{key} {name} was never made")
-        elif not math.isclose(got[name], peak / rms, abs_tol=CREST_TOLERANCE):
-            found.append(f"{key} crest is {got[name]}, peak / rms {peak / rms}")
-    return found
-
-
 def _event_differences(kind: int, message: Any, content: Mapping[str, Any]) -> list[str]:  # noqa: ANN401
     if kind == GAP:
         wanted = {
@@ -272,8 +215,9 @@ def _event_differences(kind: int, message: Any, content: Mapping[str, Any]) -> l
     ]
 
 
-def _index(describe: Any) -> int:  # noqa: ANN401
-    return describe.index
+def _seconds(from_ms: int | None, to_ms: int | None) -> float:
+    """Length of a gap; NaN where one end has no time yet."""
+    return math.nan if from_ms is None or to_ms is None else (to_ms - from_ms) / 1000
 
 
 def percentile(numbers: list[float], share: float) -> float:

@@ -47,9 +47,13 @@ class PowerUp(NamedTuple):
 
     device: str
     start_us: int
-    start_utc_ms: float
+    start_utc_ms: int
     runtime: str
     describes: tuple[bytes, ...]
+
+    def utc_ms(self, device_ms: float) -> float:
+        """This computer's clock, UTC in ms, at a device time: the truth, without the gateway."""
+        return self.start_utc_ms + device_ms - self.start_us / 1000
 
 
 class SimulatedDevice:

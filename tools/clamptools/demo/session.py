@@ -1,0 +1,192 @@
+"""One run of the demo: everything up, watched and checked while it runs, judged at its end.
+
+Owns the order of things. The processes are `stack.py`, the books `account.py`, the verdict
+`verdict.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TextIO
+
+from clamptools.demo.account import Account, Key
+from clamptools.demo.modbus import ModbusReader, poll_until
+from clamptools.demo.stack import GATEWAY_ID, HOST, ROOT, Stack
+from clamptools.demo.subscriber import Subscriber
+from clamptools.livetable import LiveTable
+from clamptools.liveview import Row, View
+
+PERIOD_S = 0.5
+MODBUS_PERIOD_S = 1.0
+# A record that is not there by then is shown as lost; it may still come.
+LATE_MS = 5000.0
+DRAIN_TIMEOUT_S = 20.0
+SUBSCRIBE_TIMEOUT_S = 10.0
+
+
+@dataclass
+class Evidence:
+    """What a run leaves to be judged. `phantoms` were received, but no device made them."""
+
+    account: Account
+    modbus: ModbusReader
+    odd: list[str]
+    phantoms: list[Key]
+    gateway_code: int | None
+    interrupted: bool
+
+
+class Session:
+    """Runs a stack for a while.
+
+    Args:
+        stack: Entered, with nothing started.
+        seconds: How long devices make records; None until SIGINT or SIGTERM.
+        out: Where the live table goes.
+        say: Takes lines for the user.
+    """
+
+    def __init__(
+        self, stack: Stack, seconds: float | None, out: TextIO, say: Callable[[str], None]
+    ) -> None:
+        self._stack = stack
+        self._seconds = seconds
+        self._out = out
+        self._say = say
+        self._account = Account()
+        self._view = View(ROOT)
+        self._modbus = ModbusReader(HOST, stack.modbus_port)
+        self._subscriber = Subscriber(
+            HOST, stack.mqtt_port, ROOT, "demo-subscriber", self._account, self._view
+        )
+        self._ids: dict[str, str] = {}
+        self._power_ups = 0
+        self._stop = asyncio.Event()
+
+    async def run(self) -> Evidence:
+        """Everything from the first process to the last check; the stack still has to be closed.
+
+        Raises:
+            ChildError: A process did not come up or ended.
+        """
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        assert task is not None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._interrupted, task)
+        listening = asyncio.create_task(self._subscriber.run())
+        try:
+            await self._start()
+            async with asyncio.TaskGroup() as group:
+                polled = asyncio.Event()
+                group.create_task(poll_until(self._modbus, polled, MODBUS_PERIOD_S))
+                with LiveTable(self._out, self._title(), "Ctrl-C ends") as table:
+                    interrupted = await self._watch(table)
+                    table.caption = "waiting for what is on its way"
+                    await self._drain(table)
+                polled.set()
+            await self._modbus.poll()
+            return await self._finish(interrupted)
+        finally:
+            listening.cancel()
+            self._modbus.close()
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
+    def _interrupted(self, task: asyncio.Task[Evidence]) -> None:
+        """The first time: end in order. The second time: end."""
+        if self._stop.is_set():
+            task.cancel()
+        self._stop.set()
+
+    async def _start(self) -> None:
+        stack = self._stack
+        if stack.embedded:
+            stack.start_broker()
+            self._say(f"MQTT broker (embedded, MQTT 3.1.1 only)  {HOST}:{stack.mqtt_port}")
+        async with asyncio.timeout(SUBSCRIBE_TIMEOUT_S):
+            await self._subscriber.subscribed.wait()
+        stack.start_gateway()
+        self._say(f"Modbus TCP  {HOST}:{stack.modbus_port}  unit 1 on, gateway is unit 247")
+        self._say(f"HTTP API  http://{HOST}:{stack.api_port}/api/v1/devices")
+        self._say(f"try: mosquitto_sub -h {HOST} -p {stack.mqtt_port} -v -t '{ROOT}/#'")
+        stack.start_devices()
+
+    async def _watch(self, table: LiveTable) -> bool:
+        """Until time is up; whether a signal came first."""
+        try:
+            async with asyncio.timeout(self._seconds):
+                while not self._stop.is_set():
+                    self._look(table)
+                    try:
+                        async with asyncio.timeout(PERIOD_S):
+                            await self._stop.wait()
+                    except TimeoutError:
+                        continue
+            return True
+        except TimeoutError:
+            return False
+
+    async def _drain(self, table: LiveTable) -> None:
+        """Closes the books: what is made by now has to come, what is made later is not counted."""
+        self._read_side_files(self._account)
+        deadline = time.monotonic() + DRAIN_TIMEOUT_S
+        while self._account.missing() and time.monotonic() < deadline:
+            self._stack.check()
+            table.show(self._rows())
+            await asyncio.sleep(0.1)
+        table.show(self._rows(), last=True)
+
+    async def _finish(self, interrupted: bool) -> Evidence:
+        stack = self._stack
+        stack.stop_devices()
+        code = await asyncio.to_thread(stack.stop_gateway)
+        later = Account()
+        self._read_side_files(later)
+        phantoms = [
+            key
+            for key in self._account.received
+            if key not in self._account.made and key not in later.made
+        ]
+        return Evidence(
+            self._account, self._modbus, self._subscriber.odd, phantoms, code, interrupted
+        )
+
+    def _look(self, table: LiveTable) -> None:
+        self._stack.check()
+        self._read_side_files(self._account)
+        table.show(self._rows())
+
+    def _read_side_files(self, account: Account) -> None:
+        for device in self._stack.devices:
+            side = device.side_file
+            items = side.read()
+            for power_up in side.power_ups:
+                self._ids[power_up.device] = device.name
+                self._account.add_power_up(power_up)
+            for item in items:
+                account.add_made(side.power_ups[item.power_up].device, item)
+
+    def _rows(self) -> Iterator[Row]:
+        """Rows whose `lost` is the truth: made, old enough, and not there."""
+        now_ms = time.time() * 1000
+        power_ups = {
+            power_up.device: device.side_file.power_ups
+            for device in self._stack.devices
+            for power_up in device.side_file.power_ups
+        }
+        lost: dict[str, int] = {}
+        for key in self._account.missing():
+            item = self._account.made[key]
+            start = power_ups[key.device][item.power_up]
+            if now_ms - start.utc_ms(item.end_ms) > LATE_MS:
+                lost[key.device] = lost.get(key.device, 0) + 1
+        for row in self._view.rows(now_ms):
+            yield row._replace(missing=lost.get(row.device, 0))
+
+    def _title(self) -> str:
+        return f"Clampwork demo, gateway {GATEWAY_ID}"

@@ -1,0 +1,147 @@
+"""The processes of a demo: broker, gateway, devices, each its own, on free ports of loopback.
+
+Owns their folders, the gateway's configuration, and that all of them end. Used by the demo and
+by the end-to-end tests, which bring a broker of their own and kill the gateway.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from clamptools.demo.devices import SimulatedDevice
+from clamptools.demo.processes import Child, free_ports, wait_listening
+from clamptools.interpreter import Interpreter
+
+HOST = "127.0.0.1"
+ROOT = "clampwork"
+SITE = "demo"
+GATEWAY_ID = "demo"
+START_TIMEOUT_S = 20.0
+
+
+class Plan(NamedTuple):
+    """A device to be: the content of its board.json and scenario.json."""
+
+    board: dict[str, Any]
+    scenario: dict[str, Any]
+
+
+class Stack:
+    """A context: nothing runs before `start_...`, nothing after it.
+
+    Args:
+        folder: An empty folder for everything.
+        plans: The devices.
+        interpreter: What runs their firmware.
+        mqtt_port: A broker that runs already; without it `start_broker` starts the embedded one.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        plans: Sequence[Plan],
+        interpreter: Interpreter,
+        mqtt_port: int | None = None,
+    ) -> None:
+        self.folder = folder
+        self.embedded = mqtt_port is None
+        free = free_ports(3)
+        self.mqtt_port = mqtt_port or free[0]
+        self.modbus_port, self.api_port = free[1:]
+        self.state_dir = folder / "gateway"
+        self.devices = [
+            SimulatedDevice(
+                folder / plan.board["name"], folder / "ports", *plan, interpreter=interpreter
+            )
+            for plan in plans
+        ]
+        self.broker: Child | None = None
+        self.gateway: Child | None = None
+        self._config = folder / "gateway.toml"
+        self._config.write_text(self._toml())
+
+    def __enter__(self) -> Stack:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop_devices()
+        for child in (self.gateway, self.broker):
+            if child is not None:
+                child.stop()
+
+    def start_broker(self) -> None:
+        """Starts the embedded broker. Raises ChildError if it does not come up."""
+        self.broker = Child(
+            "broker",
+            [sys.executable, "-m", "clamptools.broker", "--port", str(self.mqtt_port)],
+            self.folder / "broker.log",
+        )
+        wait_listening(self.broker, self.mqtt_port, START_TIMEOUT_S)
+
+    def start_gateway(self, *, wait: bool = True) -> None:
+        """Starts the gateway, again if it ended. Raises ChildError if it does not come up."""
+        self.gateway = Child(
+            "gateway",
+            [sys.executable, "-m", "clamptools.cli", "gateway", "run", str(self._config)],
+            self.folder / "gateway.log",
+        )
+        if wait:
+            wait_listening(self.gateway, self.modbus_port, START_TIMEOUT_S)
+
+    def kill_gateway(self) -> None:
+        """Ends the gateway as a power cut does."""
+        if self.gateway is not None:
+            self.gateway.kill()
+
+    def stop_gateway(self) -> int | None:
+        """Ends the gateway in order (SIGTERM); its exit code, None if it did not end by that."""
+        if self.gateway is None:
+            return None
+        in_time = self.gateway.stop()
+        return self.gateway.code if in_time else None
+
+    def start_devices(self) -> None:
+        for device in self.devices:
+            device.start()
+
+    def stop_devices(self) -> None:
+        for device in self.devices:
+            device.stop()
+
+    def check(self) -> None:
+        """Raises ChildError if a process that should run has ended."""
+        for child in (self.gateway, self.broker):
+            if child is not None:
+                child.check()
+        for device in self.devices:
+            device.check()
+
+    def _toml(self) -> str:
+        sections: dict[str, dict[str, Any]] = {
+            "[gateway]": {"id": GATEWAY_ID, "site": SITE, "state_dir": str(self.state_dir)},
+            "[api]": {"port": self.api_port},
+            "[[serial]]": {"port": str(self.folder / "ports" / "*")},
+            "[mqtt]": {
+                "host": HOST,
+                "port": self.mqtt_port,
+                "root": ROOT,
+                # The embedded broker speaks nothing newer.
+                "version": "3.1.1" if self.embedded else "5",
+            },
+            "[modbus]": {"bind": HOST, "port": self.modbus_port},
+        }
+        lines: list[str] = []
+        for head, keys in sections.items():
+            # A JSON string or number is a TOML one.
+            lines += [head, *(f"{key} = {json.dumps(value)}" for key, value in keys.items()), ""]
+        return "\n".join(lines)
