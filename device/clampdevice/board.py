@@ -1,0 +1,126 @@
+"""The board's configuration: what board.json must hold, and what it gets where it is silent.
+
+Owns the check at start, so that a wrong file is refused with all its faults named and nothing
+samples by half. The full check against the chip, from the TOML, is the tools' before flashing.
+"""
+
+_SOURCE_OF = {"current": "adc", "vibration": "accelerometer", "input": "inputs"}
+_NUMBERS = {
+    "adc": ("rate_hz", "slots", "bits", "vref_v"),
+    "accelerometer": ("rate_hz", "slots", "bits", "lsb_per_g"),
+    "inputs": (),
+}
+SPOOL = {"ram_bytes": 65536, "ram_items": 1200}
+
+
+class BoardError(ValueError):
+    """board.json cannot be used; the message names every problem, one a line."""
+
+
+def check(board: dict) -> dict:
+    """Returns `board` with its defaults filled in.
+
+    Raises:
+        BoardError: what is missing or wrong, by its path.
+    """
+    if not isinstance(board, dict):
+        raise BoardError(f"board.json: an object is expected, not {board!r}")
+    problems = [
+        f"{key}: a text is expected, not {board.get(key)!r}"
+        for key in ("board", "chip", "name")
+        if not isinstance(board.get(key), str) or not board[key]
+    ]
+    spool = dict(SPOOL)
+    spool.update(board.get("spool", {}))
+    problems += _no_numbers("spool", spool, SPOOL)
+    sources = board.get("sources", {})
+    for name in sources:
+        if name in _NUMBERS:
+            problems += _no_numbers("sources." + name, sources[name], _NUMBERS[name])
+        else:
+            problems.append(f"sources.{name}: no such source; one of {', '.join(_NUMBERS)}")
+    channels = board.get("channels", [])
+    if not channels:
+        problems.append("channels: none, so there is nothing to measure")
+    keys: list = []
+    for channel in channels:
+        _check_channel(channel, sources, keys, problems)
+    _check_state(board.get("state"), keys, problems)
+    if problems:
+        raise BoardError("board.json:\n" + "\n".join("  " + problem for problem in problems))
+    checked = dict(board)
+    checked["spool"] = spool
+    checked["sources"] = sources
+    return checked
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _no_numbers(path: str, part: dict, keys: object) -> list:
+    """A problem for each of the keys that is no number above 0."""
+    return [
+        f"{path}.{key}: a number above 0 is expected, not {part.get(key)!r}"
+        for key in keys
+        if not _is_number(part.get(key)) or part[key] <= 0
+    ]
+
+
+def _check_channel(channel: dict, sources: dict, keys: list, problems: list) -> None:
+    key = channel.get("key")
+    if not isinstance(key, str) or not key:
+        problems.append(f"channels: a channel without a key: {channel!r}")
+        return
+    if key in keys:
+        problems.append(f"{key}: two channels have this key")
+    keys.append(key)
+    quantity = channel.get("quantity")
+    if quantity not in _SOURCE_OF:
+        problems.append(f"{key}: quantity {quantity!r}; one of {', '.join(_SOURCE_OF)}")
+        return
+    source = _SOURCE_OF[quantity]
+    if source not in sources:
+        problems.append(f"{key}: a channel of {quantity} needs sources.{source}")
+    elif quantity == "current":
+        slots = sources[source].get("slots")
+        slot = channel.get("slot")
+        if not _is_number(slot) or (_is_number(slots) and not 0 <= slot < slots):
+            problems.append(f"{key}: slot {slot!r}, of {slots!r} slots of the adc")
+    if quantity == "current":
+        _check_scale(key, channel, problems)
+    elif quantity == "input" and not _is_number(channel.get("index")):
+        problems.append(f"{key}: index {channel.get('index')!r}; the number of the input")
+
+
+def _check_scale(key: str, channel: dict, problems: list) -> None:
+    """Either the output voltage of the transformer, or ratio and burden; never both."""
+    voltage = _is_number(channel.get("a_per_v"))
+    ratio = [_is_number(channel.get(name)) for name in ("ct_ratio", "burden_ohm")]
+    if voltage and any(ratio):
+        problems.append(
+            f"{key}: a_per_v is for a transformer with its own burden, ct_ratio and burden_ohm "
+            "for one without; keep one of them"
+        )
+    elif not voltage and not all(ratio):
+        problems.append(f"{key}: needs a_per_v, or ct_ratio and burden_ohm")
+
+
+def _check_state(state: dict | None, keys: list, problems: list) -> None:
+    if state is None:
+        return
+    working = state.get("working")
+    if not isinstance(working, list):
+        problems.append(f"state.working: a list is expected, not {working!r}")
+        working = []
+    parts = [("state.on", state.get("on"))]
+    parts += [(f"state.working[{number}]", part) for number, part in enumerate(working)]
+    for path, part in parts:
+        if not isinstance(part, dict) or not _is_number(part.get("above")):
+            problems.append(f"{path}: channels and above are expected, not {part!r}")
+        elif not part.get("channels"):
+            problems.append(f"{path}: names no channel")
+        else:
+            problems += [
+                f"{path}: no channel {key}" for key in part["channels"] if key not in keys
+            ]

@@ -1,0 +1,80 @@
+"""Plays a recording as a block source, as fast as it is read, through the converter's model.
+
+Owns the reading of a file of float32 frames and its conversion to codes. Time stamps are those of
+the recording: block after block from the start, whatever the clock says.
+"""
+
+import sys
+from array import array
+
+from clampdevice.hal.sim.wave import code_of, noise_gain
+
+_FLOAT_BYTES = 4
+DEFAULT_BLOCK_FRAMES = 256
+
+
+class Playback:
+    """See `clampdevice.hal` for the interface of a block source.
+
+    Args:
+        file: binary file of float32, the machine's byte order (little-endian on every one
+            served), interleaved frames of `slots` values.
+        rate_hz: frames a second, as recorded.
+        slots: values a frame.
+        lsb_per_unit: codes of one unit of the recording.
+        offset_lsb: code of 0.
+        rails: lowest and highest code.
+        noise_lsb, seed: of the converter's noise.
+
+    Attributes:
+        finished: the file is at its end; a last frame that is cut off is dropped.
+    """
+
+    def __init__(
+        self, file, rate_hz: float, slots: int, lsb_per_unit: float, offset_lsb: float,
+        rails: tuple, noise_lsb: float = 0, seed: int = 0,
+    ) -> None:  # fmt: skip
+        if sys.byteorder != "little":
+            raise ValueError("recordings are played on little-endian machines only")
+        self.rate_hz = rate_hz
+        self.slots = slots
+        self.overruns = 0
+        self.lost_frames = 0
+        self.finished = False
+        self._file = file
+        self._scale = lsb_per_unit
+        self._offset = offset_lsb
+        self._rails = rails
+        self._gain = noise_gain(noise_lsb)
+        self._seed = seed
+        self._values = array("f", [0.0] * (DEFAULT_BLOCK_FRAMES * slots))
+        self._buf = array("H", [0] * (DEFAULT_BLOCK_FRAMES * slots))
+        self._index = 0
+        self._start_us = 0
+        self._result = [self._buf, 0, 0, 0, 0]
+
+    def start(self, now_us: int) -> None:
+        """The first frame begins at `now_us`."""
+        self._start_us = now_us
+
+    def take(self, _now_us: int) -> list | None:
+        """The next block of the file, None at its end."""
+        if self.finished:
+            return None
+        frames = self._file.readinto(self._values) // (_FLOAT_BYTES * self.slots)
+        if frames < DEFAULT_BLOCK_FRAMES:
+            self.finished = True
+        if not frames:
+            return None
+        values, buf = self._values, self._buf
+        for i in range(frames * self.slots):
+            buf[i] = code_of(
+                values[i] * self._scale, self._offset, self._index, self._seed, self._gain,
+                self._rails,
+            )  # fmt: skip
+            self._index += 1
+        result = self._result
+        result[2] = frames
+        done = self._index // self.slots
+        result[3] = self._start_us + int(done * 1000000 / self.rate_hz)
+        return result

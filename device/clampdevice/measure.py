@@ -1,0 +1,274 @@
+"""The signal chain in one object: sources to records, events and overruns.
+
+Owns the order of things: takes blocks from every source, closes the windows of all channels at
+one moment, joins five windows to a record, watches the inputs and the machine's state. Bytes and
+spool are the app's, which hangs its functions on `on_record`, `on_event` and `on_overrun`.
+
+A channel object has `config`, `key`, `source_name` (None without blocks), `describe()`,
+`record()`; one that feeds on blocks also `add(buf, first, n)`, `close(gap)`, `level`,
+`window_features()`. A fault of one source marks its channels and stops no other.
+"""
+
+from clampdevice.current import CurrentChannel
+from clampdevice.sampler import Sampler
+from clampdevice.status import InputChannel, MachineState
+from clampdevice.vibration import VibrationChannel
+from clampwire import messages
+from clampwire.values import BAD
+
+WINDOW_US = 1000 * messages.WINDOW_MS
+WINDOWS_PER_RECORD = 5
+# A source that is this late with a window is left behind. All sources are emptied before anyone
+# is judged, so a stall of the whole device makes no source late.
+GRACE_US = 250000
+
+STATE = messages.code_of(messages.EVENT_KINDS, "state")
+INPUT = messages.code_of(messages.EVENT_KINDS, "input")
+FAULT = messages.code_of(messages.EVENT_KINDS, "fault")
+FAULT_CLEARED = messages.code_of(messages.EVENT_KINDS, "fault_cleared")
+
+# Ref: RP2040 datasheet, 4.9.5 temperature sensor: T = 27 - (ADC_voltage - 0.706) / 0.001721
+_TEMPERATURE_V_27 = 0.706
+_TEMPERATURE_V_PER_K = 0.001721
+
+
+class _Temperature:
+    """Reads the chip's temperature from its slot: a few frames a block are enough."""
+
+    FRAMES = 16
+
+    def __init__(self, adc: dict, kernels) -> None:
+        from array import array
+
+        self._kernels = kernels
+        self._slot = adc["temperature_slot"]
+        self._stride = adc["slots"]
+        self._v_per_lsb = adc["vref_v"] / (1 << adc["bits"])
+        self._acc = array("I", [0] * kernels.ACC_WORDS)
+        kernels.clear_acc(self._acc)
+
+    def add(self, buf, first: int, n: int) -> None:
+        self._kernels.sums(buf, first + self._slot, min(n, self.FRAMES), self._stride, self._acc)
+
+    def take_c(self) -> float:
+        """Degrees Celsius since the last call; NaN without samples."""
+        s, _q, n = self._kernels.read_acc(self._acc)
+        self._kernels.clear_acc(self._acc)
+        if not n:
+            return float("nan")
+        volts = s / n * self._v_per_lsb
+        return 27 - (volts - _TEMPERATURE_V_27) / _TEMPERATURE_V_PER_K
+
+
+def make_channel(config: dict, board: dict, sources: dict, kernels) -> object:
+    """The channel object for one entry of board.json's `channels`.
+
+    Raises:
+        ValueError: no such quantity, or its source is not there.
+    """
+    quantity = config["quantity"]
+    if quantity == "input":
+        return InputChannel(config)
+    make = {"current": CurrentChannel, "vibration": VibrationChannel}.get(quantity)
+    if make is None:
+        raise ValueError(f"{config['key']}: no channel for the quantity {quantity!r}")
+    name = make.source_name
+    if name not in sources:
+        raise ValueError(f"{config['key']} needs the source {name}, which this board has not")
+    return make(config, board["sources"][name], sources[name], kernels)
+
+
+class Measurement:
+    """Everything from the sources to the sinks; a pure function of the sources and the clock.
+
+    Args:
+        config: the checked content of board.json.
+        sources: block sources by name, "adc" and "accelerometer", and "inputs", the source of
+            edges; see `clampdevice.hal`.
+        kernels: `clampdevice.kernels` unless a test brings another.
+
+    Attributes:
+        channels: the channels in the order of board.json.
+        on_record(end_ms, windows, flags, values): once a second; a list of flags, one a channel,
+            and all values in the order of the channels and their features, None where missing.
+        on_event(at_ms, channel, kind, value, text): a debounced edge, a change of the machine's
+            state, a fault; `channel` an index or messages.NO_CHANNEL.
+        on_overrun(at_ms, channel, from_ms, to_ms, samples): samples of a channel were lost.
+        on_window(channel, end_us, features): every window, where anybody asks; None as a rule.
+        overruns, lost_samples, faults: for Status; samples are counted a channel.
+        temperature_c: of the chip, from the ADC's own slot; NaN without.
+    """
+
+    def __init__(self, config: dict, sources: dict, kernels=None) -> None:
+        if kernels is None:
+            from clampdevice import kernels
+        self.on_record = self.on_event = self.on_overrun = self.on_window = None
+        self.overruns = self.lost_samples = self.faults = 0
+        self.temperature_c = float("nan")
+        self.channels = tuple(
+            make_channel(part, config, sources, kernels) for part in config["channels"]
+        )
+        self._inputs = sources.get("inputs")
+        self._input_channels = [
+            (index, channel)
+            for index, channel in enumerate(self.channels)
+            if channel.source_name is None
+        ]
+        self._samplers = []
+        self._temperature = None
+        for name in ("adc", "accelerometer"):
+            if name in sources:
+                self._add_sampler(name, config["sources"][name], sources[name], kernels)
+        state = config.get("state")
+        self._state = MachineState(state, self.channels) if state else None
+        self._end_us = 0
+        self._windows = 0
+        self._frames = False  # whether any source gave a frame to this record
+
+    def _add_sampler(self, name: str, config: dict, source, kernels) -> None:
+        feeding = [channel for channel in self.channels if channel.source_name == name]
+        if not feeding:
+            return
+        consumers = list(feeding)
+        if config.get("temperature_slot") is not None:
+            self._temperature = _Temperature(config, kernels)
+            consumers.append(self._temperature)
+        indexes = [i for i, channel in enumerate(self.channels) if channel.source_name == name]
+        self._samplers.append((Sampler(name, source, consumers, WINDOW_US), indexes))
+
+    @property
+    def window_end_us(self) -> int:
+        """Device time at which the window being filled ends."""
+        return self._end_us
+
+    def start(self, now_us: int) -> None:
+        """Starts the sources; windows end at now_us + k * 200 ms, records at + k * 1 s."""
+        self._end_us = now_us + WINDOW_US
+        for sampler, _indexes in self._samplers:
+            sampler.start(now_us)
+        if self._inputs is not None:
+            self._inputs.start(now_us)
+            for _index, channel in self._input_channels:
+                channel.start(self._inputs.level(channel.config["index"]))
+
+    def poll(self, now_us: int) -> int:
+        """Does what there is to do, at most to the end of one window. 0 if there was nothing.
+
+        Returns the number of blocks handled, edges taken and windows closed; more may wait.
+        """
+        done = self._poll_inputs(now_us)
+        moved = True
+        while moved:
+            moved = False
+            for sampler, indexes in self._samplers:
+                if self._step(sampler, indexes, now_us):
+                    moved = True
+                    done += 1
+        if now_us < self._end_us:
+            return done
+        for sampler, indexes in self._samplers:
+            if not sampler.ready:
+                if now_us - self._end_us < GRACE_US:
+                    return done
+                self._silent(sampler, indexes, "no samples for the window", now_us)
+        self._close_window()
+        return done + 1
+
+    def _step(self, sampler: Sampler, indexes: list, now_us: int) -> bool:
+        was_silent = sampler.silent
+        try:
+            moved = sampler.step(now_us)
+        except OSError as error:
+            self._silent(sampler, indexes, str(error), now_us)
+            return False
+        if sampler.lost is not None:
+            from_us, to_us, frames = sampler.lost
+            sampler.lost = None
+            self._lost(indexes, from_us, to_us, frames)
+        if was_silent and not sampler.silent:
+            for index in indexes:
+                self._tell(now_us, index, FAULT_CLEARED, 0, sampler.name + ": samples again")
+        return moved
+
+    def _silent(self, sampler: Sampler, indexes: list, text: str, now_us: int) -> None:
+        if not sampler.silent:
+            self.faults += 1
+            for index in indexes:
+                self._tell(now_us, index, FAULT, 0, sampler.name + ": " + text)
+        sampler.give_up()
+
+    def _lost(self, indexes: list, from_us: int, to_us: int, frames: int) -> None:
+        self.overruns += 1
+        for index in indexes:
+            samples = frames  # of each axis, too: a frame is one moment of a channel
+            self.lost_samples += samples
+            if self.on_overrun is not None:
+                to_ms = to_us // 1000
+                self.on_overrun(to_ms, index, from_us // 1000, to_ms, samples)
+
+    def _tell(self, at_us: int, channel: int, kind: int, value: int, text: str) -> None:
+        if self.on_event is not None:
+            self.on_event(at_us // 1000, channel, kind, value, text)
+
+    def _poll_inputs(self, now_us: int) -> int:
+        if self._inputs is None:
+            return 0
+        done = 0
+        while True:
+            edge = self._inputs.take(now_us)
+            at_us = now_us if edge is None else edge[2]
+            # An edge must find its channel as it stood just before it.
+            for index, channel in self._input_channels:
+                since_us = channel.settled(at_us)
+                if since_us is not None:
+                    self._tell(since_us, index, INPUT, channel.state, channel.key)
+            if edge is None:
+                return done
+            done += 1
+            for _index, channel in self._input_channels:
+                if channel.config["index"] == edge[0]:
+                    channel.edge(edge[1], at_us)
+
+    def _close_window(self) -> None:
+        end_us = self._end_us
+        for sampler, indexes in self._samplers:
+            for index in indexes:
+                channel = self.channels[index]
+                channel.close(sampler.gap)
+                self._frames = self._frames or channel.level is not None
+                if self.on_window is not None:
+                    self.on_window(index, end_us, channel.window_features())
+        if self._state is not None:
+            change = self._state.window(end_us - WINDOW_US, end_us)
+            if change is not None:
+                at_us, state, text = change
+                self._tell(at_us, messages.NO_CHANNEL, STATE, state, text)
+        self._windows += 1
+        if self._windows == WINDOWS_PER_RECORD:
+            self._close_record(end_us)
+        for sampler, _indexes in self._samplers:
+            sampler.next_window()
+        self._end_us = end_us + WINDOW_US
+
+    def _close_record(self, end_us: int) -> None:
+        """Tells the record, unless a stall of the device took all of it: then a gap says so."""
+        self._windows = 0
+        silent = []
+        for sampler, indexes in self._samplers:
+            if sampler.silent:
+                silent += indexes
+        told = self._frames or silent or not self._samplers
+        self._frames = False
+        if self._temperature is not None:
+            self.temperature_c = self._temperature.take_c()
+        flags = []
+        values = []
+        for index, channel in enumerate(self.channels):
+            if channel.source_name is None:
+                own, numbers = channel.record(end_us)
+            else:
+                own, numbers = channel.record()
+            flags.append(own | BAD if index in silent else own)
+            values += numbers
+        if told and self.on_record is not None:
+            self.on_record(end_us // 1000, WINDOWS_PER_RECORD, flags, values)
