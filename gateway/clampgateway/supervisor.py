@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 from clampgateway.model import GatewayError
@@ -101,11 +101,10 @@ class Supervisor:
             try:
                 await part.run()
                 part.error = "ended by itself"
-            except (GatewayError, OSError) as error:
-                part.error = str(error) or type(error).__name__
             except Exception as error:
-                part.error = f"{type(error).__name__}: {error}"
-                crash = error
+                causes = list(_causes(error))
+                part.error = "; ".join(text for text, _known in causes)
+                crash = None if all(known for _text, known in causes) else error
             if self._mono() - started >= SETTLED_S:
                 wait_s = BACKOFF_FIRST_S
             part.failures += 1
@@ -120,3 +119,14 @@ class Supervisor:
             )
             await self._sleep(wait_s)
             wait_s = min(2 * wait_s, BACKOFF_MAX_S)
+
+
+def _causes(error: BaseException) -> Iterator[tuple[str, bool]]:
+    """What to say of an error, and whether that is all there is to say; groups one by one."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _causes(inner)
+    elif isinstance(error, GatewayError | OSError) and str(error):
+        yield str(error), True
+    else:
+        yield f"{type(error).__name__}: {error}", False

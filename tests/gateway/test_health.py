@@ -104,6 +104,29 @@ def test_a_failing_part_is_started_again_and_others_go_on(
     assert {record.exc_info[0] for record in crashes if record.exc_info} == {KeyError}
 
 
+def test_a_group_of_named_reasons_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+
+    async def fails(reason: str) -> None:
+        raise GatewayError(reason)
+
+    async def part() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(fails("no broker"))
+            tasks.create_task(fails("no disk"))
+
+    async def scenario() -> None:
+        parts = Supervisor(clock)
+        parts.start("part", part)
+        while not parts.problem("part"):
+            await asyncio.sleep(0)
+        assert parts.problem("part") == "no broker; no disk"
+        await parts.stop(["part"], 1)
+
+    asyncio.run(scenario())
+    assert [record.exc_info for record in caplog.records] == [None]
+
+
 def test_a_part_that_ran_long_starts_with_the_first_back_off() -> None:
     clock = Clock()
     ran = []
