@@ -76,11 +76,6 @@ class UnitImage:
             return NO_AGE
         return min(NO_AGE - 1, max(0, int((self._mono() - self._zero_s) * 1000)))
 
-    @property
-    def is_stale(self) -> bool:
-        """Whether values are withheld now."""
-        return self.age_ms > self._limit_ms
-
     def read(self, first: int, count: int) -> bytes | None:
         """Registers `first` to `first + count - 1` as bytes; None if some do not exist.
 
