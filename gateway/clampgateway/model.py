@@ -144,7 +144,10 @@ class EventReading:
 
 @dataclass(frozen=True, slots=True)
 class GapReading:
-    """A decoded Gap: which records (`first_seq` to `last_seq`) or samples are lost, and why."""
+    """A decoded Gap: which records (`first_seq` to `last_seq`) or samples are lost, and why.
+
+    `from_ms` to `to_ms` is when, in UTC ms; 0 while the clock is not known.
+    """
 
     device: str
     boot: int
@@ -155,6 +158,8 @@ class GapReading:
     channel: str
     first_seq: int
     last_seq: int
+    from_ms: int
+    to_ms: int
     seconds: float
     samples: int
 
@@ -221,6 +226,7 @@ def decode_event(item: Item, description: Description | None) -> EventReading:
 def decode_gap(item: Item, description: Description | None) -> GapReading:
     """The reading of a GAP item. Raises WireError if the payload does not fit."""
     _name, gap = _CODEC.decode(item.payload)
+    zero_ms = item.utc_ms - gap.at_ms if item.utc_ms else None
     return GapReading(
         item.device,
         item.boot,
@@ -231,6 +237,8 @@ def decode_gap(item: Item, description: Description | None) -> GapReading:
         channel_key(description, gap.channel),
         gap.first_seq,
         gap.last_seq,
+        0 if zero_ms is None else zero_ms + gap.from_ms,
+        0 if zero_ms is None else zero_ms + gap.to_ms,
         (gap.to_ms - gap.from_ms) / 1000,
         gap.samples,
     )
