@@ -28,12 +28,15 @@ demo: $(VENV)/.tools
 test: check
 	@$(BIN)/python -m pytest $(ARGS)
 
+# Every part speaks before the target fails.
 check: $(VENV)/.dev $(STUBS)
-	@$(BIN)/ruff format --check --quiet . || \
-	    { echo "ruff format would change these files" >&2; $(BIN)/ruff format --check .; exit 1; }
-	@$(BIN)/ruff check --quiet .
-	@$(BIN)/pyright --warnings --pythonpath $(BIN)/python
-	@for port in $(PORTS); do $(BIN)/pyright --warnings -p pyrightconfig.$$port.json || exit 1; done
+	@failed=; \
+	$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --check .; failed=1; }; \
+	$(BIN)/ruff check --quiet . || failed=1; \
+	$(BIN)/pyright --warnings --pythonpath $(BIN)/python || failed=1; \
+	for port in $(PORTS); do \
+	    $(BIN)/pyright --warnings -p pyrightconfig.$$port.json || failed=1; done; \
+	test -z "$$failed"
 
 bench: $(VENV)/.dev
 	@$(BIN)/clampwork bench $(ARGS)
