@@ -35,7 +35,10 @@ def listens(port: int) -> bool:
 
 
 def wait_for(
-    condition: Callable[[], T], timeout_s: float = 10.0, what: str = "it", step_s: float = 0.02
+    condition: Callable[[], T | None],
+    timeout_s: float = 10.0,
+    what: str = "it",
+    step_s: float = 0.02,
 ) -> T:
     """Calls `condition` until it returns something true, and returns that.
 
