@@ -246,7 +246,7 @@ def check_confined(source: Source) -> Iterator[str]:
         return
     for node, name in imports(source):
         home = CONFINED.get(name.partition(".")[0])
-        if home is not None and source.module != home:
+        if home is not None and not f"{source.module}.".startswith(f"{home}."):
             yield source.at(node, f"imports {name}, which belongs to {home}")
 
 
