@@ -1,0 +1,231 @@
+"""Group commit: collects what links bring, commits it in one thread, then tells and publishes.
+
+Owns the order commit -> acknowledge -> publish, the wait between commits, the retry of a commit
+that failed, and the bound on what may wait for one. Nothing is acknowledged before its commit
+returned, and nothing is dropped here: when too much waits, `congested` makes the sources stop
+reading, and the devices keep it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from clampgateway.feed import Feed
+from clampgateway.model import Item, Stored
+from clampgateway.store import Store, StoreError
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+INTERVAL_S = 0.25
+INTERVAL_MAX_S = 1.0
+# So many items are worth a commit of their own at once.
+EAGER_ITEMS = 1000
+BATCH_ITEMS = 4000
+QUEUE_ITEMS = 20_000
+CURSORS_S = 1.0
+RETRY_FIRST_S = 0.1
+RETRY_MOST_S = 2.0
+
+OnCommit = Callable[[list[Item]], None]
+Description = tuple[str, int, Sequence[bytes]]
+
+
+class StoreThread:
+    """The one thread that uses the store once the loop runs."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._executor = ThreadPoolExecutor(1, "store")
+
+    async def run(self, function: Callable[..., _T], *args: object) -> _T:
+        """Call `function` in the store's thread, after what was asked before."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, function, *args)
+
+    async def read_after(self, after: int, limit: int) -> list[Stored]:
+        """See Store.read_after."""
+        return await self.run(self.store.read_after, after, limit)
+
+    async def assign(self, table: str, scope: str, key: str, lowest: int, highest: int) -> int:
+        """See Store.assign."""
+        return await self.run(self.store.assign, table, scope, key, lowest, highest)
+
+    async def close(self) -> None:
+        """Checkpoint and close the store; the thread ends."""
+        await self.run(self.store.close)
+        self._executor.shutdown()
+
+
+class Committer:
+    """Commits what was submitted at most `interval_s` (up to 1 s) after it came.
+
+    `run` is its task; `flush` commits at once, for the end. A commit that fails is tried again
+    without end, with nothing acknowledged meanwhile; `alarm` says why.
+    """
+
+    def __init__(
+        self,
+        thread: StoreThread,
+        feed: Feed,
+        interval_s: float = INTERVAL_S,
+        queue_items: int = QUEUE_ITEMS,
+    ) -> None:
+        if not 0 < interval_s <= INTERVAL_MAX_S:
+            raise ValueError(f"commit interval is {interval_s} s, must be above 0 and at most 1 s")
+        self._thread = thread
+        self._feed = feed
+        self._interval_s = interval_s
+        self._queue_items = queue_items
+        self._queue: deque[tuple[list[Item], OnCommit]] = deque()
+        self._descriptions: list[Description] = []
+        self._cursors = feed.cursors()
+        self._work = asyncio.Event()
+        self._enough = asyncio.Event()
+        self._committing = asyncio.Lock()
+        self._congested = False
+        self.pending = 0
+        self.alarm = ""
+        self.commits = self.committed = self.redelivered = 0
+        self.failures = self.congestions = 0
+        self._last_commit_s = self._longest_commit_s = 0.0
+
+    def submit(self, items: list[Item], on_commit: OnCommit) -> None:
+        """Queue items; `on_commit(items)` is called in the loop once they are durable."""
+        if not items:
+            return
+        self._queue.append((items, on_commit))
+        self.pending += len(items)
+        self._work.set()
+        if self.pending >= EAGER_ITEMS:
+            self._enough.set()
+        if self.pending >= self._queue_items and not self._congested:
+            self._congested = True
+            self.congestions += 1
+            _log.warning(
+                "commits are behind, reading from devices pauses pending=%d", self.pending
+            )
+
+    def describe(self, device: str, crc: int, payloads: Sequence[bytes]) -> None:
+        """Queue a description; it is durable before any item submitted from now on."""
+        self._descriptions.append((device, crc, payloads))
+        self._work.set()
+
+    @property
+    def congested(self) -> bool:
+        """Whether sources must stop reading; until half of the queue is worked off."""
+        return self._congested
+
+    async def run(self) -> None:
+        """Commit until cancelled."""
+        while True:
+            await self._wait()
+            await self._commit_once()
+
+    async def _wait(self) -> None:
+        if not self._work.is_set():
+            try:
+                async with asyncio.timeout(CURSORS_S):
+                    await self._work.wait()
+            except TimeoutError:
+                return  # time to look after the cursors
+        try:
+            async with asyncio.timeout(self._interval_s):
+                await self._enough.wait()
+        except TimeoutError:
+            return
+
+    async def flush(self) -> None:
+        """Commit everything that waits, cursors too. Raises StoreError at the first failure."""
+        while self.pending or self._descriptions or self._cursors != self._feed.cursors():
+            await self._commit_once(retry=False)
+
+    async def _commit_once(self, retry: bool = True) -> None:
+        async with self._committing:
+            batch: list[tuple[list[Item], OnCommit]] = []
+            items: list[Item] = []
+            while self._queue and len(items) < BATCH_ITEMS:
+                batch.append(self._queue[0])
+                items += self._queue.popleft()[0]
+            told, self._descriptions = self._descriptions, []
+            cursors = self._feed.cursors()
+            if not items and not told and cursors == self._cursors:
+                return
+            try:
+                new, redelivered = await self._commit(told, items, cursors, retry)
+            except BaseException:
+                self._queue.extendleft(reversed(batch))
+                self._descriptions = told + self._descriptions
+                raise
+            self._cursors = cursors
+            self._took(len(items), redelivered)
+            for submitted, on_commit in batch:
+                on_commit(submitted)
+            self._feed.publish(new)
+
+    def _took(self, items: int, redelivered: int) -> None:
+        self.commits += 1
+        self.committed += items - redelivered
+        self.redelivered += redelivered
+        self.pending -= items
+        if not self.pending and not self._descriptions:
+            self._work.clear()
+        if self.pending < EAGER_ITEMS:
+            self._enough.clear()
+        if self._congested and self.pending < self._queue_items // 2:
+            self._congested = False
+            _log.info("reading from devices goes on pending=%d", self.pending)
+
+    async def _commit(
+        self, told: list[Description], items: list[Item], cursors: dict[str, int], retry: bool
+    ) -> tuple[list[Stored], int]:
+        wait_s = RETRY_FIRST_S
+        while True:
+            begun_s = time.monotonic()
+            try:
+                done = await self._thread.run(self._write, told, items, cursors)
+            except StoreError as error:
+                self.failures += 1
+                if str(error) != self.alarm:
+                    _log.error("a commit failed, nothing is acknowledged, trying again: %s", error)
+                self.alarm = str(error)
+                if not retry:
+                    raise
+                await asyncio.sleep(wait_s)
+                wait_s = min(2 * wait_s, RETRY_MOST_S)
+                continue
+            if self.alarm:
+                _log.info("commits succeed again")
+                self.alarm = ""
+            self._last_commit_s = time.monotonic() - begun_s
+            self._longest_commit_s = max(self._longest_commit_s, self._last_commit_s)
+            return done
+
+    def _write(
+        self, told: list[Description], items: list[Item], cursors: dict[str, int]
+    ) -> tuple[list[Stored], int]:
+        """In the store's thread."""
+        for device, crc, payloads in told:
+            self._thread.store.save_description(device, crc, payloads)
+        return self._thread.store.append(items, cursors)
+
+    def stats(self) -> dict[str, float | str]:
+        """Counters, durations in ms, and the alarm (empty if all is well)."""
+        return {
+            "pending": self.pending,
+            "commits": self.commits,
+            "committed": self.committed,
+            "redelivered": self.redelivered,
+            "failures": self.failures,
+            "congestions": self.congestions,
+            "congested": int(self._congested),
+            "last_commit_ms": round(1000 * self._last_commit_s, 2),
+            "longest_commit_ms": round(1000 * self._longest_commit_s, 2),
+            "alarm": self.alarm,
+        }

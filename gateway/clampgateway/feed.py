@@ -1,0 +1,280 @@
+"""Committed items on their way out: the newest values for all, and a durable reader a bridge.
+
+Owns the tail of the log in memory, the readers' positions, and the step that brings committed
+items into `Devices`. What is older than the tail is read from the store. Nothing is published
+before it is committed, and a slow or dead bridge holds up nobody: it has its own reader.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from bisect import bisect_right
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from clampgateway import model
+from clampgateway.descriptions import Descriptions
+from clampgateway.devices import Devices, MachineState
+from clampgateway.model import (
+    EVENT,
+    GAP,
+    RECORD,
+    Description,
+    EventReading,
+    GapReading,
+    GatewayError,
+    Item,
+    Reading,
+    Stored,
+)
+from clampwire import messages
+
+_log = logging.getLogger(__name__)
+
+TAIL_ITEMS = 10_000
+BATCH_ITEMS = 1000
+# Complaints of undecodable items are one a description; this many descriptions are remembered.
+COMPLAINTS_MAX = 256
+
+
+class FeedError(GatewayError):
+    """An item that cannot be read; the text names it and what is missing or wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeContext:
+    """What a bridge gets. `assign(table, scope, key, lowest, highest)` gives lasting numbers.
+
+    `mono` is the monotonic clock in seconds (that of `Device.reading_mono`); `utc_ms` is 0 while
+    UTC is not known.
+    """
+
+    site: str
+    gateway_id: str
+    devices: Devices
+    feed: Feed
+    assign: Callable[[str, str, str, int, int], Awaitable[int]]
+    mono: Callable[[], float]
+    utc_ms: Callable[[], int]
+
+
+class Feed:
+    """The committed items, from the store's beginning to now.
+
+    `read_after(id, limit)` reads the store; `cursors` and `last_id` are its at start; `recent` are
+    the last events of each device, so that a state survives a restart of the gateway.
+    """
+
+    def __init__(
+        self,
+        devices: Devices,
+        descriptions: Descriptions,
+        read_after: Callable[[int, int], Awaitable[list[Stored]]],
+        mono: Callable[[], float],
+        cursors: Mapping[str, int],
+        last_id: int,
+        recent: Iterable[Stored] = (),
+    ) -> None:
+        self._devices = devices
+        self._descriptions = descriptions
+        self._read_after = read_after
+        self._mono = mono
+        self._cursors = dict(cursors)
+        self._readers: dict[str, Reader] = {}
+        self._tail: list[Stored] = []
+        self._floor = last_id
+        self._complained: set[tuple[str, int]] = set()
+        self.last_id = last_id
+        self.published = 0
+        self.undecodable = 0
+        for stored in recent:
+            self._remember_state(stored.item)
+
+    # --- in -------------------------------------------------------------------------------------
+
+    def publish(self, new: list[Stored]) -> None:
+        """Take items that were just committed, oldest first, and wake the readers.
+
+        Of several records of one device only the newest is decoded here; all are counted.
+        """
+        if not new:
+            return
+        self.published += len(new)
+        self.last_id = new[-1].id
+        tail = self._tail
+        tail += new
+        if len(tail) > 2 * TAIL_ITEMS:
+            self._floor = tail[-TAIL_ITEMS - 1].id
+            del tail[:-TAIL_ITEMS]
+        for reader in self._readers.values():
+            reader.wake()
+        newest: dict[str, Item] = {}
+        counts: dict[str, int] = {}
+        for _id, item in new:
+            if item.kind != RECORD:
+                self._took_other(item)
+                continue
+            device = item.device
+            counts[device] = counts.get(device, 0) + 1
+            last = newest.get(device)
+            if last is None or item[1:3] > last[1:3]:
+                newest[device] = item
+        for device, item in newest.items():
+            reading = self._try_decode(item)
+            self._devices.at(device).records += counts[device] - isinstance(reading, Reading)
+            if isinstance(reading, Reading):
+                self._devices.took_reading(reading, self._mono())
+
+    def _took_other(self, item: Item) -> None:
+        reading = self._try_decode(item)
+        if isinstance(reading, EventReading):
+            self._devices.took_event(reading, _state_of(reading))
+        elif isinstance(reading, GapReading):
+            self._devices.at(item.device).gaps += 1
+            _log.warning(
+                "gap told device=%s reason=%s channel=%s first=%d last=%d samples=%d",
+                reading.device,
+                reading.reason,
+                reading.channel or "all",
+                reading.first_seq,
+                reading.last_seq,
+                reading.samples,
+            )
+
+    def _remember_state(self, item: Item) -> None:
+        reading = self._try_decode(item)
+        state = _state_of(reading) if isinstance(reading, EventReading) else None
+        entry = self._devices.at(item.device)
+        if state is not None and state.since_ms >= entry.state.since_ms:
+            entry.state = state
+
+    def _try_decode(self, item: Item) -> Reading | EventReading | GapReading | None:
+        try:
+            return self.decode(item)
+        except FeedError as error:
+            self.undecodable += 1
+            place = (item.device, item.describe_crc)
+            if place not in self._complained and len(self._complained) < COMPLAINTS_MAX:
+                self._complained.add(place)
+                _log.error(
+                    "an item cannot be read; more of this description are only counted: %s", error
+                )
+            return None
+
+    # --- out ------------------------------------------------------------------------------------
+
+    def decode(self, item: Item) -> Reading | EventReading | GapReading:
+        """The reading of any item. Raises FeedError if it cannot be read."""
+        description = self._descriptions.get(item.device, item.describe_crc)
+        where = f"item {item.device}/{item.boot}/{item.seq}"
+        try:
+            if item.kind == EVENT:
+                return model.decode_event(item, description)
+            if item.kind == GAP:
+                return model.decode_gap(item, description)
+            if description is None:
+                raise FeedError(f"{where}: no description {item.describe_crc:08x}")
+            return model.decode_record(item, description)
+        except ValueError as error:
+            raise FeedError(f"{where}: does not fit its description: {error}") from error
+
+    async def description(self, device: str, crc: int) -> Description | None:
+        """The description an item was made under; None if it was lost with a damaged store."""
+        return self._descriptions.get(device, crc)
+
+    def reader(self, name: str) -> Reader:
+        """A reader that goes on after all that `name` has told to be done.
+
+        One a name: a bridge that starts again gets a new one, and the old one is out of use.
+        """
+        reader = Reader(self, name, self._cursors.setdefault(name, 0))
+        self._readers[name] = reader
+        return reader
+
+    def cursors(self) -> dict[str, int]:
+        """Of every reader ever: the id up to which all is delivered. The committer stores it."""
+        return dict(self._cursors)
+
+    def done(self, reader: Reader, up_to: int) -> None:
+        """For `Reader.done`."""
+        if self._readers.get(reader.name) is reader and up_to > self._cursors[reader.name]:
+            self._cursors[reader.name] = up_to
+
+    async def after(self, position: int, limit: int) -> list[Stored]:
+        """At most `limit` items behind `position`; empty if none is left there.
+
+        From memory without waiting, or from the store.
+        """
+        if position < self._floor:
+            items = await self._read_after(position, limit)
+            if items or position >= self._floor:
+                return items
+            position = self._floor  # nothing is left of what was there
+        start = bisect_right(self._tail, position, key=_id_of)
+        return self._tail[start : start + limit]
+
+    def stats(self) -> dict[str, object]:
+        """Counters, and how far behind each reader is at most (ids not yet done)."""
+        return {
+            "last_id": self.last_id,
+            "published": self.published,
+            "undecodable": self.undecodable,
+            "tail": len(self._tail),
+            "readers": {
+                name: {"cursor": at, "backlog": max(0, self.last_id - at)}
+                for name, at in self._cursors.items()
+                if name in self._readers
+            },
+        }
+
+
+class Reader:
+    """A bridge's way through the items: each in order of commit, none left out.
+
+    `position` is what `batch` handed out last; the durable cursor is behind it until `done`. After
+    a restart of the gateway, what was not done comes again.
+    """
+
+    def __init__(self, feed: Feed, name: str, cursor: int) -> None:
+        self._feed = feed
+        self._news = asyncio.Event()
+        self.name = name
+        self.cursor = cursor
+        self.position = cursor
+
+    async def batch(self, limit: int = BATCH_ITEMS) -> list[Stored]:
+        """The next items, oldest first: at least one, waiting for it, and at most `limit`."""
+        while True:
+            self._news.clear()
+            if self.position < self._feed.last_id:
+                items = await self._feed.after(self.position, limit)
+                if items:
+                    self.position = items[-1].id
+                    return items
+            await self._news.wait()
+
+    def done(self, up_to: int) -> None:
+        """All items up to this id are delivered; durable with the next commit."""
+        if up_to > self.cursor:
+            self.cursor = up_to
+            self._feed.done(self, up_to)
+
+    def rewind(self) -> None:
+        """Hand out again what is not done: the connection was lost before its confirmation."""
+        self.position = self.cursor
+
+    def wake(self) -> None:
+        """There is something new."""
+        self._news.set()
+
+
+def _id_of(stored: Stored) -> int:
+    return stored.id
+
+
+def _state_of(event: EventReading) -> MachineState | None:
+    if event.kind != "state":
+        return None
+    state = messages.name_of(messages.MACHINE_STATES, event.value)
+    return MachineState(state, event.t_ms, event.text)

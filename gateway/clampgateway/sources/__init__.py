@@ -1,0 +1,9 @@
+"""Southbound: where devices come from. One file a kind of link, one line here.
+
+A source class has `Settings` (its section of the configuration), `__init__(settings, links,
+committer, clocks)`, `async run()`, which never ends by itself, and `stats()`.
+"""
+
+SOURCES = {
+    "serial": "clampgateway.sources.serial:SerialSource",
+}

@@ -1,0 +1,6 @@
+"""The durable log of all items. Synchronous; used by one thread at a time."""
+
+from clampgateway.store.file import SCHEMA_VERSION, StoreDamagedError, StoreError
+from clampgateway.store.store import Store
+
+__all__ = ["SCHEMA_VERSION", "Store", "StoreDamagedError", "StoreError"]

@@ -1,0 +1,129 @@
+"""The small tables of the store: devices, descriptions, cursors, given numbers.
+
+They are held in memory as well, so that a lookup costs nothing and a store that turns out to be
+damaged can go on in a new file without losing them. Also what can be read of a damaged file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ITEM_COLUMNS = "id, device, boot, seq, kind, end_ms, utc_ms, synced, describe_crc, payload"
+INSERT_ITEM = (
+    f"INSERT INTO items ({ITEM_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (device, boot, seq) DO NOTHING"
+)
+SALVAGED_ITEMS_MAX = 200_000
+_HEAD = struct.Struct("<BII")
+
+
+@dataclass
+class Kept:
+    """Rows of the small tables, by their keys, and the highest id that was given."""
+
+    device_ids: dict[str, int] = field(default_factory=dict)
+    boots: dict[str, int] = field(default_factory=dict)
+    descriptions: dict[tuple[str, int], bytes] = field(default_factory=dict)
+    cursors: dict[str, int] = field(default_factory=dict)
+    numbers: dict[tuple[str, str], dict[str, int]] = field(default_factory=dict)
+    last_id: int = 0
+
+    def read(self, db: sqlite3.Connection) -> None:
+        """Take the rows of a file over those of memory. Raises sqlite3.Error at a broken one."""
+        for number, key, boot in _rows(db, "SELECT id, key, highest_boot FROM devices", "isi"):
+            self.device_ids[key] = number
+            self.boots[key] = max(boot, self.boots.get(key, 0))
+        for device, crc, packed in _rows(
+            db, "SELECT device, crc, payloads FROM descriptions ORDER BY rowid", "sib"
+        ):
+            self.descriptions.setdefault((device, crc), packed)
+        for name, at in _rows(db, "SELECT name, id FROM cursors", "si"):
+            self.cursors[name] = max(at, self.cursors.get(name, 0))
+        for kind, scope, key, number in _rows(
+            db, "SELECT kind, scope, key, number FROM assignments", "sssi"
+        ):
+            self.numbers.setdefault((kind, scope), {})[key] = number
+        given = "SELECT seq FROM sqlite_sequence WHERE name = 'items'"
+        self.last_id = max([self.last_id, *(seq for (seq,) in _rows(db, given, "i"))])
+
+    def write(self, db: sqlite3.Connection) -> None:
+        """Write all rows into a new file, within the caller's transaction."""
+        db.executemany(
+            "INSERT INTO devices VALUES (?, ?, ?)",
+            [(number, key, self.boots.get(key, 0)) for key, number in self.device_ids.items()],
+        )
+        db.executemany(
+            "INSERT INTO descriptions VALUES (?, ?, ?)",
+            [(device, crc, packed) for (device, crc), packed in self.descriptions.items()],
+        )
+        db.executemany("INSERT INTO cursors VALUES (?, ?)", self.cursors.items())
+        db.executemany(
+            "INSERT INTO assignments VALUES (?, ?, ?, ?)",
+            [
+                (kind, scope, key, number)
+                for (kind, scope), numbers in self.numbers.items()
+                for key, number in numbers.items()
+            ],
+        )
+        # Ids go on where they were, so that cursors stay true.
+        db.execute("DELETE FROM sqlite_sequence WHERE name = 'items'")
+        db.execute("INSERT INTO sqlite_sequence VALUES ('items', ?)", (self.last_id,))
+
+    def summary(self) -> str:
+        return (
+            f"kept {len(self.device_ids)} devices, {len(self.descriptions)} descriptions,"
+            f" {len(self.cursors)} cursors, {sum(map(len, self.numbers.values()))} given numbers"
+        )
+
+
+def salvage(path: Path, kept: Kept) -> list[tuple[Any, ...]]:
+    """Add what can be read of the damaged file at `path` to `kept`, and never write to it.
+
+    Returns the items behind the slowest cursor as rows: what no bridge would ever deliver
+    otherwise. Everything else stays in the file that was set aside.
+    """
+    items: list[tuple[Any, ...]] = []
+    # An error ends what can be read; what came before it is taken, and the caller tells how much.
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(_open_to_read(path)) as db:
+        with contextlib.suppress(sqlite3.Error):
+            kept.read(db)
+        if kept.cursors:
+            _salvage_items(db, kept, items)
+    kept.last_id = max([kept.last_id, *kept.cursors.values(), *(row[0] for row in items)])
+    return items
+
+
+def _open_to_read(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+
+
+def _salvage_items(db: sqlite3.Connection, kept: Kept, out: list[tuple[Any, ...]]) -> None:
+    devices = set(kept.device_ids.values())
+    delivered = min(kept.cursors.values())
+    query = (
+        f"SELECT {ITEM_COLUMNS} FROM items NOT INDEXED WHERE id > {delivered} ORDER BY id"
+        f" LIMIT {SALVAGED_ITEMS_MAX}"
+    )
+    for row in _rows(db, query, "iiiiiiiiib"):
+        _id, device, boot, seq, kind, *_rest, payload = row
+        # The payload repeats kind, boot and seq, so that a mixed-up row shows.
+        whole = len(payload) >= _HEAD.size
+        if whole and _HEAD.unpack_from(payload) == (kind, boot, seq) and device in devices:
+            out.append(row)
+
+
+_KINDS = {"i": int, "s": str, "b": bytes}
+
+
+def _rows(db: sqlite3.Connection, query: str, kinds: str) -> Iterator[tuple[Any, ...]]:
+    """Rows whose values have the types they should have; a damaged file may hold others."""
+    types = [_KINDS[kind] for kind in kinds]
+    for row in db.execute(query):
+        if all(isinstance(value, kind) for value, kind in zip(row, types, strict=True)):
+            yield row

@@ -1,0 +1,324 @@
+"""The durable log of all items, with what must survive beside it.
+
+Owns ids, deduplication by (device, boot, seq), descriptions, cursors of bridges, and numbers that
+were given for good. A file that is found damaged is set aside and a new one goes on with what
+could be read; `alarm` says so. It decides nothing about when to commit: that is the committer.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from clampgateway.model import RECORD, Item, Stored
+from clampgateway.store import file
+from clampgateway.store.file import StoreDamagedError, StoreError
+from clampgateway.store.kept import INSERT_ITEM, ITEM_COLUMNS, Kept, salvage
+
+_log = logging.getLogger(__name__)
+
+_SET_CURSOR = "INSERT INTO cursors VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET id = excluded.id"
+
+
+class Store:
+    """The store at `path`; its folder is made. Raises StoreError if it cannot be opened.
+
+    One connection, for one thread at a time; a second Store on the same path is refused. After
+    an error the file is opened anew at the next call.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.alarm = ""
+        self.redelivered = 0
+        self.conflicts = 0
+        self.set_aside = 0
+        self.reopened = 0
+        self._kept = Kept()
+        self._device_keys: dict[int, str] = {}
+        self._failure: StoreError | None = None
+        self._reported_id = 0
+        self._unreported: list[Stored] = []
+        self._lock = file.lock(path)
+        try:
+            self._db = self._open()
+        except BaseException:
+            os.close(self._lock)
+            raise
+        self._reported_id = self._kept.last_id
+
+    # --- writing --------------------------------------------------------------------------------
+
+    def append(
+        self, items: Sequence[Item], cursors: Mapping[str, int]
+    ) -> tuple[list[Stored], int]:
+        """Commit items and cursors in one transaction; durable when this returns.
+
+        Returns the items that were new, in order with their ids, and how many were here before
+        (same key; the first content stays). Raises StoreError: then nothing was committed, or,
+        if only the confirmation failed, the next call that succeeds returns it as new.
+        """
+        self._ready()
+        kept = self._kept
+        moved = {name: at for name, at in cursors.items() if kept.cursors.get(name) != at}
+        new: list[Stored] = []
+        fresh: dict[str, int] = {}
+        boots: dict[str, int] = {}
+        if items or moved:
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                new = self._insert(items, fresh, boots)
+                self._db.executemany(_SET_CURSOR, moved.items())
+                self._db.execute("COMMIT")
+            except sqlite3.Error as error:
+                raise self._failed("cannot commit", error) from error
+        kept.device_ids.update(fresh)
+        kept.boots.update(boots)
+        kept.cursors.update(moved)
+        self._device_keys.update({number: key for key, number in fresh.items()})
+        if new:
+            kept.last_id = self._reported_id = new[-1].id
+        redelivered = len(items) - len(new)
+        self.redelivered += redelivered
+        if self._unreported:
+            new = self._unreported + new
+            self._unreported = []
+        return new, redelivered
+
+    def _insert(
+        self, items: Sequence[Item], fresh: dict[str, int], boots: dict[str, int]
+    ) -> list[Stored]:
+        ids, known_boots = self._kept.device_ids, self._kept.boots
+        first = number = self._kept.last_id + 1
+        rows = []
+        for item in items:
+            key = item.device
+            device = ids.get(key) or fresh.get(key)
+            if device is None:
+                added = self._db.execute("INSERT INTO devices (key) VALUES (?)", (key,))
+                device = fresh[key] = added.lastrowid or 0
+            if item.boot > boots.get(key, known_boots.get(key, -1)):
+                boots[key] = item.boot
+            rows.append((number, device, *item[1:]))
+            number += 1
+        before = self._db.total_changes
+        self._db.executemany(INSERT_ITEM, rows)
+        all_new = self._db.total_changes - before == len(rows)
+        self._db.executemany(
+            "UPDATE devices SET highest_boot = ? WHERE key = ?",
+            [(boot, key) for key, boot in boots.items()],
+        )
+        if all_new:
+            return [Stored(first + index, item) for index, item in enumerate(items)]
+        query = "SELECT id FROM items WHERE id >= ?"
+        inserted = {number for (number,) in self._db.execute(query, (first,))}
+        new = []
+        for row, item in zip(rows, items, strict=True):
+            if row[0] in inserted:
+                new.append(Stored(row[0], item))
+            else:
+                self._compare(row, item)
+        return new
+
+    def _compare(self, row: tuple[Any, ...], item: Item) -> None:
+        """A key that came again must bring the same content."""
+        query = "SELECT payload FROM items WHERE device = ? AND boot = ? AND seq = ?"
+        kept = self._db.execute(query, row[1:4]).fetchone()
+        if kept is not None and kept[0] != item.payload:
+            self.conflicts += 1
+            _log.error(
+                "an item came again with another content, the first one stays"
+                " device=%s boot=%d seq=%d",
+                item.device,
+                item.boot,
+                item.seq,
+            )
+
+    def save_description(self, device: str, crc: int, payloads: Sequence[bytes]) -> None:
+        """Keep the Describe payloads of a description; the first under a crc stays."""
+        if (device, crc) in self._kept.descriptions:
+            return
+        packed = b"".join(struct.pack("<H", len(payload)) + payload for payload in payloads)
+        self._write("INSERT OR IGNORE INTO descriptions VALUES (?, ?, ?)", device, crc, packed)
+        self._kept.descriptions[device, crc] = packed
+
+    def assign(self, table: str, scope: str, key: str, lowest: int, highest: int) -> int:
+        """The number of `key` in (table, scope): given at first sight, never to another key.
+
+        The lowest that is free from `lowest` to `highest`. Raises StoreError if none is.
+        """
+        numbers = self._kept.numbers.setdefault((table, scope), {})
+        if key in numbers:
+            return numbers[key]
+        taken = set(numbers.values())
+        free = (number for number in range(lowest, highest + 1) if number not in taken)
+        number = next(free, None)
+        if number is None:
+            raise StoreError(
+                f"store {self.path}: no {table} {scope} left for {key}: all from {lowest} to"
+                f" {highest} are given"
+            )
+        self._write("INSERT INTO assignments VALUES (?, ?, ?, ?)", table, scope, key, number)
+        numbers[key] = number
+        return number
+
+    def _write(self, statement: str, *values: object) -> None:
+        self._ready()
+        try:
+            self._db.execute(statement, values)  # outside a transaction: its own commit
+        except sqlite3.Error as error:
+            raise self._failed("cannot write", error) from error
+
+    # --- reading --------------------------------------------------------------------------------
+
+    def read_after(self, after: int, limit: int) -> list[Stored]:
+        """At most `limit` items with an id above `after`, oldest first."""
+        self._ready()
+        return self._select("WHERE id > ? ORDER BY id LIMIT ?", after, limit)
+
+    def recent_events(self, limit: int) -> list[Stored]:
+        """The last `limit` items of each device that are no records, oldest first."""
+        self._ready()
+        out: list[Stored] = []
+        for device in list(self._device_keys):
+            where = f"WHERE device = ? AND kind <> {RECORD} ORDER BY id DESC LIMIT ?"
+            out += self._select(where, device, limit)
+        return sorted(out)
+
+    def _select(self, where: str, *values: object) -> list[Stored]:
+        keys = self._device_keys
+        try:
+            rows = self._db.execute(f"SELECT {ITEM_COLUMNS} FROM items {where}", values)
+            return [
+                Stored(number, Item(keys[device], boot, seq, kind, end, utc, bool(ok), crc, data))
+                for number, device, boot, seq, kind, end, utc, ok, crc, data in rows
+            ]
+        except sqlite3.Error as error:
+            raise self._failed("cannot read", error) from error
+
+    def descriptions(self) -> Iterator[tuple[str, int, list[bytes]]]:
+        """All descriptions as (device, crc, Describe payloads), in the order they came."""
+        for (device, crc), packed in tuple(self._kept.descriptions.items()):
+            payloads = []
+            at = 0
+            while at + 2 <= len(packed):
+                size = struct.unpack_from("<H", packed, at)[0]
+                payloads.append(packed[at + 2 : at + 2 + size])
+                at += 2 + size
+            yield device, crc, payloads
+
+    def highest_boots(self) -> dict[str, int]:
+        """The highest committed boot of every device that was ever here."""
+        return dict(self._kept.boots)
+
+    def cursor(self, name: str) -> int:
+        """How far a bridge is: the id up to which all is delivered; 0 for a new one."""
+        return self._kept.cursors.get(name, 0)
+
+    def cursors(self) -> dict[str, int]:
+        """All cursors by name."""
+        return dict(self._kept.cursors)
+
+    def last_id(self) -> int:
+        """The highest id given so far; 0 for an empty store."""
+        return self._kept.last_id
+
+    # --- the file -------------------------------------------------------------------------------
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            return self._open_and_read()
+        except StoreDamagedError as error:
+            return self._start_over(error)
+
+    def _open_and_read(self) -> sqlite3.Connection:
+        db = file.open_file(self.path)
+        try:
+            self._kept.read(db)
+        except sqlite3.Error as error:
+            db.close()
+            raise file.error_of(self.path, "cannot read", error) from error
+        self._device_keys = {number: key for key, number in self._kept.device_ids.items()}
+        return db
+
+    def _start_over(self, reason: StoreError) -> sqlite3.Connection:
+        """Set the damaged file aside; a new one goes on with what can be read of it."""
+        aside = file.set_aside(self.path)
+        items = salvage(aside, self._kept)
+        self.set_aside += 1
+        self.alarm = (
+            f"{reason}; set aside as {aside.name}; {self._kept.summary()} and"
+            f" {len(items)} items not yet delivered"
+        )
+        _log.error("%s", self.alarm)
+        db = file.open_file(self.path)
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            db.executemany(INSERT_ITEM, items)
+            self._kept.write(db)
+            db.execute("COMMIT")
+        except sqlite3.Error as error:
+            db.close()
+            raise file.error_of(self.path, "cannot start over", error) from error
+        self._device_keys = {number: key for key, number in self._kept.device_ids.items()}
+        return db
+
+    def _failed(self, doing: str, error: sqlite3.Error) -> StoreError:
+        self._failure = file.error_of(self.path, doing, error)
+        return self._failure
+
+    def _ready(self) -> None:
+        """After an error: open the file anew, or set it aside if it is damaged.
+
+        A commit whose sync failed may be in the log nevertheless, and what a failed sync left in
+        the page cache may never reach the medium. So the log is checkpointed (its pages written
+        and synced again elsewhere) before anything is built on it, and rows that were not
+        reported as new yet will be.
+        """
+        failure = self._failure
+        if failure is None:
+            return
+        self._db.close()  # rolls back what was begun
+        damaged = isinstance(failure, StoreDamagedError)
+        self._db = self._start_over(failure) if damaged else self._open()
+        self._failure = None
+        self.reopened += 1
+        try:
+            busy = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        except sqlite3.Error as error:
+            raise self._failed("cannot reopen", error) from error
+        if busy:
+            self._failure = StoreError(f"store {self.path}: another program blocks a checkpoint")
+            raise self._failure
+        self._unreported += self._select("WHERE id > ? ORDER BY id", self._reported_id)
+        self._reported_id = self._kept.last_id
+
+    def close(self) -> None:
+        """Write the log back into the file and give it free."""
+        try:
+            if self._failure is None:
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            _log.warning("no checkpoint at the end store=%s: %s", self.path, error)
+        finally:
+            self._db.close()
+            os.close(self._lock)
+
+    def stats(self) -> dict[str, float | str]:
+        """Counters and sizes; callable from any thread."""
+        log = self.path.with_name(self.path.name + "-wal")
+        return {
+            "last_id": self._kept.last_id,
+            "devices": len(self._kept.device_ids),
+            "bytes": sum(part.stat().st_size for part in (self.path, log) if part.exists()),
+            "redelivered": self.redelivered,
+            "conflicts": self.conflicts,
+            "set_aside": self.set_aside,
+            "reopened": self.reopened,
+            "alarm": self.alarm,
+        }
