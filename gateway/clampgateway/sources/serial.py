@@ -22,7 +22,7 @@ from clampgateway.committer import Committer
 from clampgateway.config import Settings as BaseSettings
 from clampgateway.config import Wrong
 from clampgateway.link import Links
-from clampgateway.sources.stream import DeviceStream
+from clampgateway.stream import DeviceStream
 
 _log = logging.getLogger(__name__)
 
