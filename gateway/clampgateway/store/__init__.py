@@ -1,6 +1,17 @@
 """The durable log of all items. Synchronous; used by one thread at a time."""
 
-from clampgateway.store.file import SCHEMA_VERSION, StoreDamagedError, StoreError
+from clampgateway.store.file import (
+    SCHEMA_VERSION,
+    NumbersExhaustedError,
+    StoreDamagedError,
+    StoreError,
+)
 from clampgateway.store.store import Store
 
-__all__ = ["SCHEMA_VERSION", "Store", "StoreDamagedError", "StoreError"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "NumbersExhaustedError",
+    "Store",
+    "StoreDamagedError",
+    "StoreError",
+]

@@ -69,6 +69,10 @@ class StoreError(GatewayError):
     """The store cannot do its work now; the text names the file, the reason and what to do."""
 
 
+class NumbersExhaustedError(StoreError):
+    """All numbers of a range are given; waiting does not help."""
+
+
 class StoreDamagedError(StoreError):
     """The file's content is broken: it must be set aside."""
 

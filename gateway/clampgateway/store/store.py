@@ -17,7 +17,7 @@ from typing import Any
 
 from clampgateway.model import RECORD, Item, Stored
 from clampgateway.store import file
-from clampgateway.store.file import StoreDamagedError, StoreError
+from clampgateway.store.file import NumbersExhaustedError, StoreDamagedError, StoreError
 from clampgateway.store.kept import INSERT_ITEM, ITEM_COLUMNS, Kept, salvage
 
 _log = logging.getLogger(__name__)
@@ -150,7 +150,7 @@ class Store:
     def assign(self, table: str, scope: str, key: str, lowest: int, highest: int) -> int:
         """The number of `key` in (table, scope): given at first sight, never to another key.
 
-        The lowest that is free from `lowest` to `highest`. Raises StoreError if none is.
+        The lowest that is free from `lowest` to `highest`; NumbersExhaustedError if none is.
         """
         numbers = self._kept.numbers.setdefault((table, scope), {})
         if key in numbers:
@@ -159,7 +159,7 @@ class Store:
         free = (number for number in range(lowest, highest + 1) if number not in taken)
         number = next(free, None)
         if number is None:
-            raise StoreError(
+            raise NumbersExhaustedError(
                 f"store {self.path}: no {table} {scope} left for {key}: all from {lowest} to"
                 f" {highest} are given"
             )
