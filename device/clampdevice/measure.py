@@ -27,7 +27,7 @@ INPUT = messages.code_of(messages.EVENT_KINDS, "input")
 FAULT = messages.code_of(messages.EVENT_KINDS, "fault")
 FAULT_CLEARED = messages.code_of(messages.EVENT_KINDS, "fault_cleared")
 
-# Ref: RP2040 datasheet, 4.9.5 temperature sensor: T = 27 - (ADC_voltage - 0.706) / 0.001721
+# Ref: RP2040 datasheet, ADC and temperature sensor: T = 27 - (ADC_voltage - 0.706) / 0.001721
 _TEMPERATURE_V_27 = 0.706
 _TEMPERATURE_V_PER_K = 0.001721
 

@@ -10,7 +10,7 @@ from clampdevice.current import a_per_v
 from clampdevice.hal.sim.paced import PacedSource
 from clampdevice.hal.sim.wave import Stream, current_lines
 
-# Ref: RP2040 datasheet, 4.9.5 temperature sensor: 0.706 V at 27 degrees, -1.721 mV a degree
+# Ref: RP2040 datasheet, ADC and temperature sensor: 0.706 V at 27 degrees, -1.721 mV a degree
 _TEMPERATURE_V_27 = 0.706
 _TEMPERATURE_V_PER_K = 0.001721
 

@@ -1,0 +1,141 @@
+"""What a board's TOML may say: its tables, keys, ranges and defaults.
+
+Owns the single values; what spans several tables is checked by `boards.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from clampgateway.config import Settings
+
+_Key = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,23}$")]
+_Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]
+_Positive = Annotated[float, Field(gt=0)]
+_Share = Annotated[float, Field(ge=0, le=100)]
+_Slot = Annotated[int, Field(ge=0, lt=16)]
+
+
+class BoardTable(Settings):
+    """[board]: `name` is that of the file, `device` what the device calls itself at first."""
+
+    name: _Name
+    chip: Literal["sim"]
+    device: _Name
+    id: _Name | None = None
+
+
+class SpoolTable(Settings):
+    """[spool]: RAM for what is not acknowledged, and the largest number of items in it."""
+
+    ram_bytes: Annotated[int, Field(ge=4096, le=1 << 20)] = 65536
+    ram_items: Annotated[int, Field(ge=60, le=65535)] = 1200
+
+
+class AdcTable(Settings):
+    """[adc]: rates are of one slot; `zero_lsb` is the bias in codes."""
+
+    rate_hz: Annotated[float, Field(ge=100, le=100_000)]
+    slots: Annotated[int, Field(ge=1, le=8)]
+    bits: Annotated[int, Field(ge=8, le=16)] = 12
+    vref_v: Annotated[float, Field(gt=0, le=5.5)]
+    zero_lsb: Annotated[float, Field(gt=0)] | None = None
+    temperature_slot: _Slot | None = None
+    block_frames: Annotated[int, Field(ge=16, le=4096)] = 256
+    ring_ms: Annotated[int, Field(ge=450, le=10_000)] = 450
+
+
+class AccelerometerTable(Settings):
+    """[accelerometer]: the rate is nominal, the firmware tells the true one."""
+
+    rate_hz: Annotated[float, Field(ge=100, le=26_700)]
+    slots: Annotated[int, Field(ge=1, le=3)] = 3
+    bits: Annotated[int, Field(ge=8, le=16)]
+    lsb_per_g: _Positive
+    block_frames: Annotated[int, Field(ge=16, le=4096)] = 128
+    ring_ms: Annotated[int, Field(ge=450, le=10_000)] = 450
+
+
+class InputsTable(Settings):
+    """[inputs]: that there are digital inputs."""
+
+
+class ChannelTable(Settings):
+    """What every [[channel]] may say."""
+
+    key: _Key
+    quantity: str
+    sensor: Annotated[str, Field(max_length=64)] = ""
+    calibration: Annotated[str, Field(max_length=32)] = ""
+    uncertainty_pct: _Share | None = None
+
+
+class CurrentTable(ChannelTable):
+    """A current transformer: `a_per_v` with a burden of its own, else ratio and burden."""
+
+    slot: _Slot
+    a_per_v: _Positive | None = None
+    ct_ratio: _Positive | None = None
+    burden_ohm: _Positive | None = None
+    rated_a: _Positive | None = None
+    noise_floor: Annotated[float, Field(ge=0)] | None = None
+    features: list[Literal["rms", "peak", "mean", "crest"]] | None = None
+
+
+class VibrationTable(ChannelTable):
+    """An accelerometer; `axes` names the slots of its frame in order."""
+
+    axes: Annotated[str, Field(pattern="^(x|xy|xyz)$")] = "xyz"
+    noise_floor: Annotated[float, Field(ge=0)] | None = None
+    features: (
+        list[Annotated[str, Field(pattern="^(a|(a|mean|peak|crest|kurtosis|v)_[xyz])$")]] | None
+    ) = None
+
+
+class InputTable(ChannelTable):
+    """A digital input, by its number."""
+
+    index: Annotated[int, Field(ge=0, lt=16)]
+    debounce_ms: Annotated[float, Field(ge=1, le=1000)] = 20
+
+
+class ThresholdTable(Settings):
+    """The sum of these channels' levels, in A RMS or m/s2 RMS, against a limit."""
+
+    channels: Annotated[list[str], Field(min_length=1)]
+    above: _Positive
+
+
+class MinimumTable(Settings):
+    """Seconds for which a level must hold before it is the state."""
+
+    off: Annotated[float, Field(ge=0, le=3600)] = 1.0
+    idle: Annotated[float, Field(ge=0, le=3600)] = 0.6
+    working: Annotated[float, Field(ge=0, le=3600)] = 0.4
+    unknown: Annotated[float, Field(ge=0, le=3600)] = 1.0
+
+
+class StateTable(Settings):
+    """[state]: thresholds of the machine's state."""
+
+    on: ThresholdTable
+    working: list[ThresholdTable]
+    hysteresis_pct: Annotated[float, Field(ge=0, lt=100)] = 10
+    min_s: MinimumTable = MinimumTable()
+
+
+TABLES: dict[str, type[Settings]] = {
+    "board": BoardTable,
+    "spool": SpoolTable,
+    "adc": AdcTable,
+    "accelerometer": AccelerometerTable,
+    "inputs": InputsTable,
+    "state": StateTable,
+}
+CHANNELS: dict[str, tuple[type[ChannelTable], str]] = {
+    "current": (CurrentTable, "adc"),
+    "vibration": (VibrationTable, "accelerometer"),
+    "input": (InputTable, "inputs"),
+}
