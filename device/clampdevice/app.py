@@ -37,6 +37,7 @@ class App:
         self._clock = Clock(hal.ticks_us)
         self._codec = Codec()
         self._boots = BootCount(hal)
+        # The largest block first, while the heap is whole.
         spool = config["spool"]
         self._spool = Spool(spool["ram_bytes"], spool["ram_items"])
         measure = Measurement(config, hal.sources(config))
@@ -157,7 +158,7 @@ class App:
             spool.resent,
             self._hal.heap_free(),
             min(lag_ms, 0xFFFF),
-            self._hal.temperature_c(),
+            measure.temperature_c,
         )
 
     async def run(self) -> None:
@@ -207,6 +208,7 @@ def main() -> None:
     """Start the firmware from the board.json of the working directory."""
     with open("board.json") as file:
         config = board.check(json.load(file))
+    gc.collect()
     try:
         asyncio.run(App(config, open_hal(config)).run())
     except KeyboardInterrupt:

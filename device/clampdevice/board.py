@@ -10,7 +10,7 @@ _NUMBERS = {
     "accelerometer": ("rate_hz", "slots", "bits", "lsb_per_g"),
     "inputs": (),
 }
-SPOOL = {"ram_bytes": 65536, "ram_items": 1200}
+SPOOL = {"ram_bytes": 32768, "ram_items": 1024}
 
 
 class BoardError(ValueError):

@@ -50,11 +50,13 @@ class Loss:
 
 
 class Spool:
-    """A ring of `ram_bytes` for at most `ram_items` items (a power of two)."""
+    """A ring of `ram_bytes` for at most `ram_items` items, rounded down to a power of two."""
 
     def __init__(self, ram_bytes: int, ram_items: int, first_seq: int = 0) -> None:
-        if ram_items & (ram_items - 1) or ram_items < 2:
-            raise ValueError("ram_items is " + str(ram_items) + ", must be a power of two")
+        if ram_items < 2:
+            raise ValueError("ram_items is " + str(ram_items) + ", must be 2 or more")
+        while ram_items & (ram_items - 1):
+            ram_items &= ram_items - 1
         self._ring = bytearray(ram_bytes)
         self._slots = ram_items
         self._at = array("I", (0 for _ in range(ram_items)))

@@ -177,8 +177,8 @@ def test_an_item_that_never_fits_is_refused():
     else:
         raise AssertionError("taken")
     try:
-        Spool(64, 6)
+        Spool(64, 1)
     except ValueError as error:
-        assert "6" in str(error)
+        assert "1" in str(error)
     else:
         raise AssertionError("taken")

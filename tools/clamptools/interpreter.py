@@ -17,8 +17,9 @@ from pathlib import Path
 from clamptools.data import device_dir
 from clamptools.errors import UserError
 
-# Stands for the 140 KB that are left on a board: objects are twice as wide on a 64-bit PC.
-HEAP = "256k"
+# 256 KB stand for the 140 KB that are left on a board, since objects are twice as wide on a 64-bit
+# PC; 64 KB more are for the world that a simulated board plays to itself.
+HEAP = "320k"
 PROBE_TIMEOUT_S = 10.0
 _PROBE = "import sys; i = sys.implementation; print(i[0] + ' ' + '.'.join(map(str, i[1][:3])))"
 

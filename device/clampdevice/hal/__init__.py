@@ -3,8 +3,8 @@
 Only modules below this one may import `machine`, `rp2` or `esp32`. A HAL is a class `Hal` with:
 `chip`, `runtime`; `ticks_us()`; `console` with `read() -> bytes`, `write(view) -> count`; the two
 boot slots `read_slot(i)`, `write_slot(i, data)`; `unique_id()`, `reset_cause`, `nonce()`;
-`sources(config)`: block sources by name; `inputs(config)`; `set_led(on)`, `heap_free()`,
-`temperature_c()`; `made(payload)`, told of every item when its name is final.
+`sources(config)`: block sources by name, and "inputs"; `set_led(on)`, `heap_free()`;
+`made(payload)`, told of every item when its name is final.
 """
 
 import sys

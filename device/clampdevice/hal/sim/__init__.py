@@ -13,6 +13,7 @@ import sys
 import time
 
 from clampdevice.hal.sim.console import Console
+from clampdevice.hal.sim.sources import make_sources
 
 # CPython has no ticks; its monotonic clock is cut to the same period by `clock.Clock`.
 _ticks_us = getattr(time, "ticks_us", None) or (lambda: time.monotonic_ns() // 1000)
@@ -68,16 +69,17 @@ class Hal:
     def nonce(self) -> int:
         return struct.unpack("<I", _random(4))[0]
 
+    def sources(self, config: dict) -> dict:
+        """Block sources and inputs that play `scenario.json`, as `make_sources` says."""
+        with open("scenario.json") as file:
+            return make_sources(config, json.load(file))
+
     def set_led(self, on: bool) -> None:
         self.led_on = on
 
     def heap_free(self) -> int:
         """Free heap in bytes; 0 under CPython, which has no such limit."""
         return _mem_free() if _mem_free else 0
-
-    def temperature_c(self) -> float:
-        """Not measured by a PC."""
-        return float("nan")
 
     def begin(self, device: str, start_us: int, describes: list) -> None:
         """Open a power-up in the side file: both clocks now, and what Describe says."""
