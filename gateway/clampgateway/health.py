@@ -79,3 +79,32 @@ class LoopLag:
         if self.lag_s <= self.LIMIT_S:
             return ""
         return f"the event loop was blocked for {self.lag_s:.1f} s"
+
+
+class Progress:
+    """Whether waiting work is done: a count of finished attempts that must move while some waits.
+
+    A failed attempt is progress too: something answered. No answer at all is what only a restart
+    may cure.
+    """
+
+    LIMIT_S = 20.0
+
+    def __init__(self, mono: Callable[[], float]) -> None:
+        self._mono = mono
+        self._attempts = -1
+        self._moved = mono()
+        self._waiting = 0
+
+    def saw(self, attempts: int, waiting: int) -> None:
+        if attempts != self._attempts or not waiting:
+            self._attempts = attempts
+            self._moved = self._mono()
+        self._waiting = waiting
+
+    def problem(self) -> str:
+        """Why work stands still, or ""."""
+        still_s = self._mono() - self._moved
+        if still_s <= self.LIMIT_S:
+            return ""
+        return f"{self._waiting} items wait, nothing was committed for {still_s:.0f} s"

@@ -31,10 +31,10 @@ class PortNotFoundError(GatewayError):
 
 
 class Release(msgspec.Struct, forbid_unknown_fields=True):
-    """Body of POST /api/v1/ports/release: the port's path, and for how long it stays free."""
+    """Body of POST /api/v1/ports/release: the port's path, and for how long (0 takes it back)."""
 
     port: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
-    seconds: Annotated[float, msgspec.Meta(gt=0, le=RELEASE_S_MAX)] = 60.0
+    seconds: Annotated[float, msgspec.Meta(ge=0, le=RELEASE_S_MAX)] = 60.0
 
 
 @dataclass(frozen=True, slots=True)

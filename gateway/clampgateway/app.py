@@ -1,0 +1,329 @@
+"""The composition root: builds the gateway from its configuration, runs it, and stops it in order.
+
+Owns who gets what, the order of start and stop, signals, and what the service manager is told.
+It is the only place that knows all parts; none of them knows it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from clampgateway import api, logs, parts
+from clampgateway.clocksync import system_clocks
+from clampgateway.committer import Committer, StoreThread
+from clampgateway.config import Config, Part
+from clampgateway.descriptions import Descriptions
+from clampgateway.devices import Devices
+from clampgateway.feed import BridgeContext, Feed
+from clampgateway.health import Health, LoopLag, Progress
+from clampgateway.link import Links
+from clampgateway.model import GatewayError
+from clampgateway.sdnotify import Notifier
+from clampgateway.store import Store, StoreError
+from clampgateway.supervisor import Supervisor
+from clampwire.version import __version__
+
+log = logging.getLogger(__name__)
+
+STORE_FILE = "store.db"
+ID_FILE = "gateway.id"
+RECENT_EVENTS = 50
+TICK_S = 0.5
+STATUS_S = 10.0
+# The stop takes 5 s at most; each step has its share.
+FLUSH_S = 0.7
+ACKS_S = 0.05
+SOURCES_S = 0.5
+BRIDGES_S = 2.2
+CORE_S = 0.2
+CLOSE_S = 0.5
+
+
+class StartError(GatewayError):
+    """The gateway cannot start here; the text says what is in the way."""
+
+
+def main(config: Config, env: Mapping[str, str] = os.environ) -> int:
+    """Runs the gateway until SIGTERM or SIGINT. Returns the exit code: 0 stopped, 1 failed."""
+    repeats = logs.configure(config.gateway.log_level, env)
+    os.umask(0o077)
+    try:
+        return asyncio.run(run(config, repeats, env))
+    except GatewayError as error:
+        log.critical("cannot start: %s", error)
+        return 1
+
+
+async def run(
+    config: Config, repeats: logs.RepeatFilter, env: Mapping[str, str] = os.environ
+) -> int:
+    """Builds, runs and stops a gateway in the running loop. Raises GatewayError at the start."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    gateway = Gateway(config, repeats, env)
+    try:
+        return await gateway.run(stop)
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+class Gateway:
+    """All parts of one gateway. Raises GatewayError if one of them cannot be built."""
+
+    def __init__(self, config: Config, repeats: logs.RepeatFilter, env: Mapping[str, str]) -> None:
+        self._config = config
+        self._repeats = repeats
+        self._state_dir = _make_folder(config.state_dir)
+        self._id = config.gateway.id or own_id(self._state_dir)
+        self._notifier = Notifier(env)
+        clocks = system_clocks()
+        self._mono = lambda: clocks.mono_us() / 1e6
+        self._started_s = self._mono()
+        store = Store(self._state_dir / STORE_FILE)
+        self._store = store
+        self._thread = StoreThread(store)
+        self._devices = Devices()
+        descriptions = Descriptions(store.descriptions())
+        self._feed = Feed(
+            self._devices,
+            descriptions,
+            self._thread.read_after,
+            self._mono,
+            store.cursors(),
+            store.last_id(),
+            store.recent_events(RECENT_EVENTS),
+        )
+        self._committer = Committer(self._thread, self._feed, config.store.commit_interval_s)
+        self._links = Links(self._devices, descriptions, store.highest_boots(), self._id, clocks)
+        self._supervisor = Supervisor(self._mono)
+        self._lag = LoopLag(TICK_S, self._mono)
+        self._progress = Progress(self._mono)
+        self._sources = {
+            part.name: parts.source_class(part.section)(
+                part.settings, self._links, self._committer, clocks
+            )
+            for part in config.sources
+        }
+        context = BridgeContext(
+            site=config.gateway.site,
+            gateway_id=self._id,
+            devices=self._devices,
+            feed=self._feed,
+            assign=self._thread.assign,
+            mono=self._mono,
+            utc_ms=clocks.utc_ms,
+        )
+        self._bridges = {part.name: _bridge(part, context) for part in config.bridges}
+        self._health = self._build_health()
+        self._api = self._build_api()
+
+    async def run(self, stop: asyncio.Event) -> int:
+        """Serves until `stop` is set or a part that all need fails. Returns the exit code."""
+        log.info(
+            "gateway starts version=%s id=%s %s", __version__, self._id, self._config.summary()
+        )
+        if not self._sources:
+            log.warning("no source is configured: nothing will be measured")
+        core = {
+            asyncio.create_task(self._committer.run(), name="committer"),
+            asyncio.create_task(self._tick(), name="tick"),
+        }
+        stopped = asyncio.create_task(stop.wait(), name="stop signal")
+        for name, bridge in self._bridges.items():
+            self._supervisor.start(name, bridge.run)
+        self._supervisor.start("api", self._api.run)
+        for name, source in self._sources.items():
+            self._supervisor.start(name, source.run)
+        self._notifier.send("READY=1", "STATUS=started")
+        await asyncio.wait({stopped, *core}, return_when=asyncio.FIRST_COMPLETED)
+        failed = [task for task in core if task.done()]
+        for task in failed:
+            log.critical("gateway ends, part=%s failed", task.get_name(), exc_info=_error(task))
+        stopped.cancel()
+        code = await self._stop(core)
+        return 1 if failed else code
+
+    # --- stop -----------------------------------------------------------------------------------
+
+    async def _stop(self, core: set[asyncio.Task[None]]) -> int:
+        """In order: commit and acknowledge, sources, bridges and API, last commit, checkpoint."""
+        self._notifier.send("STOPPING=1")
+        log.info("gateway stops")
+        await self._flush()
+        await asyncio.sleep(ACKS_S)  # the loop writes the acknowledgements of that commit
+        late = await self._supervisor.stop(list(self._sources), SOURCES_S)
+        late += await self._supervisor.stop(["api", *self._bridges], BRIDGES_S)
+        for task in core:
+            task.cancel()
+        await asyncio.wait(core, timeout=CORE_S)
+        complete = await self._flush()
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await self._thread.close()
+        except TimeoutError:
+            log.critical("the store cannot be closed in time timeout_s=%g", CLOSE_S)
+            late.append("store")
+        if late:
+            # What waits for these would never end; all that was acknowledged is committed.
+            log.critical("gateway ends without parts=%s", ",".join(late))
+            logging.shutdown()
+            sys.stderr.flush()
+            os._exit(1)
+        log.info("gateway stopped uptime_s=%.0f", self._mono() - self._started_s)
+        return 0 if complete else 1
+
+    async def _flush(self) -> bool:
+        """Commits what waits; what cannot be committed now stays with its device."""
+        try:
+            async with asyncio.timeout(FLUSH_S):
+                await self._committer.flush()
+        except StoreError as error:
+            log.error("the last commit failed, devices keep their items: %s", error)  # noqa: TRY400 - the reason is complete
+        except TimeoutError:
+            log.error("the last commit takes too long, devices keep their items")  # noqa: TRY400
+        else:
+            return True
+        return False
+
+    # --- what others ask ------------------------------------------------------------------------
+
+    def _build_api(self) -> api.ApiServer:
+        settings = self._config.api
+        refused = api.Refusals()
+        context = api.ApiContext(
+            devices=self._devices,
+            health=self._health.report,
+            stats=self.stats,
+            release=self._release,
+            mono=self._mono,
+            token=api.own_token(self._state_dir),
+            hosts=frozenset(api.hosts_of(settings.bind, settings.hosts)),
+            refused=refused,
+        )
+        return api.ApiServer(settings, api.create_app(context), self._state_dir, refused)
+
+    def _build_health(self) -> Health:
+        health = Health()
+        health.watch("committer", lambda: self._committer.alarm, vital=True)
+        health.watch("committer", self._progress.problem, vital=True)
+        for name in (*self._sources, *self._bridges, "api"):
+            health.watch(name, lambda name=name: self._supervisor.problem(name), vital=True)
+        for name, part in (*self._sources.items(), *self._bridges.items()):
+            health.watch(name, lambda part=part: _outside(part.stats()), vital=False)
+        health.watch("store", lambda: self._store.alarm, vital=False)
+        health.watch("loop", self._lag.problem, vital=False)
+        return health
+
+    async def _release(self, port: str, seconds: float) -> None:
+        """Gives a port free. Raises PortNotFoundError if no source has it."""
+        for source in self._sources.values():
+            if hasattr(source, "release") and await source.release(seconds, port):
+                return
+        known = [path for source in self._sources.values() for path in source.stats()["ports"]]
+        raise api.PortNotFoundError(
+            f"no source has the port {port}: there are {', '.join(known) or 'none'}"
+        )
+
+    def stats(self) -> dict[str, Any]:
+        """All counters, by part."""
+        return {
+            "gateway": {
+                "id": self._id,
+                "site": self._config.gateway.site,
+                "version": __version__,
+                "uptime_s": round(self._mono() - self._started_s, 1),
+                "loop_lag_max_s": round(self._lag.max_s, 3),
+                "loop_late": self._lag.late,
+                "log_lines_held_back": self._repeats.held_back,
+                "notify_failures": self._notifier.failures,
+            },
+            "sources": {name: source.stats() for name, source in self._sources.items()},
+            "links": self._links.stats(),
+            "committer": self._committer.stats(),
+            "store": self._store.stats(),
+            "feed": self._feed.stats(),
+            "bridges": {name: bridge.stats() for name, bridge in self._bridges.items()},
+            "api": self._api.stats(),
+            "parts": self._supervisor.stats(),
+        }
+
+    # --- what is looked after -------------------------------------------------------------------
+
+    async def _tick(self) -> None:
+        """Measures the loop, and tells the service manager that work goes on."""
+        watchdog_s = self._notifier.watchdog_s / 2
+        watchdog_due = status_due = self._mono()
+        while True:
+            await asyncio.sleep(TICK_S)
+            self._lag.tick()
+            counts = self._committer
+            self._progress.saw(counts.commits + counts.failures, counts.pending)
+            now = self._mono()
+            if watchdog_s and now >= watchdog_due and not self._progress.problem():
+                watchdog_due = now + watchdog_s
+                self._notifier.send("WATCHDOG=1")
+            if now >= status_due:
+                status_due = now + STATUS_S
+                self._notifier.send(f"STATUS={self._status()}")
+
+    def _status(self) -> str:
+        online = sum(device.online for device in self._devices)
+        report = self._health.report()
+        reasons = "; ".join(f"{reason.part}: {reason.text}" for reason in report.reasons)
+        text = f"{online} of {len(self._devices)} devices online, {report.status}"
+        return (f"{text}: {reasons}" if reasons else text).replace("\n", " ")
+
+
+def own_id(state_dir: Path) -> str:
+    """This gateway's id, made at first start: host names repeat where cards are copied."""
+    path = state_dir / ID_FILE
+    try:
+        found = path.read_text("ascii").strip()
+    except FileNotFoundError:
+        found = ""
+    except (OSError, ValueError) as error:
+        raise StartError(f"{path} cannot be read: {error}") from error
+    if not found:
+        found = f"gw-{secrets.token_hex(4)}"
+        path.write_text(found + "\n", "ascii")
+    return found
+
+
+def _make_folder(folder: Path) -> Path:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartError(
+            f"state folder {folder} cannot be made ({error.strerror}): set gateway.state_dir"
+        ) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise StartError(f"state folder {folder} cannot be written: set gateway.state_dir")
+    return folder
+
+
+def _bridge(part: Part, context: BridgeContext) -> Any:  # noqa: ANN401 - each has its own type
+    return parts.bridge_class(part.section)(part.settings, context)
+
+
+def _outside(stats: Mapping[str, Any]) -> str:
+    """What a part waits for that is outside of the gateway, from its counters."""
+    if stats.get("connected") == 0:
+        return "not connected"
+    ports = stats.get("ports", {})
+    waiting = [f"{path} {port['error']}" for path, port in ports.items() if port["error"]]
+    return ", ".join(waiting)
+
+
+def _error(task: asyncio.Task[None]) -> BaseException | None:
+    return None if task.cancelled() else task.exception()
