@@ -1,0 +1,5 @@
+"""Modbus TCP: one unit a device, unit 247 for the gateway. `docs/registers.md` has the map."""
+
+from clampgateway.bridges.modbus.bridge import ModbusBridge, ModbusSettings
+
+__all__ = ["ModbusBridge", "ModbusSettings"]

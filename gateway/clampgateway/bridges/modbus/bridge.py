@@ -1,0 +1,223 @@
+"""The Modbus bridge: gives devices their units and channels their slots, and serves them.
+
+Owns the settings, the tasks and the numbers that operators see. It has no cursor: a master reads
+what is there now.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from typing import Annotated
+
+from pydantic import Field
+
+from clampgateway.bridges import BridgeError
+from clampgateway.bridges.modbus.server import Limits, ModbusServer
+from clampgateway.bridges.modbus.units import Clocks, DeviceUnit, gateway_image
+from clampgateway.config.settings import LOOPBACK, BindAddress, ListenPort, Seconds, Settings
+from clampgateway.devices import Device
+from clampgateway.feed import BridgeContext
+from clampgateway.model import Channel, Description, GatewayError
+from clampgateway.registers import schema
+from clampgateway.registers.image import UnitImage
+from clampgateway.store import NumbersExhaustedError
+
+_log = logging.getLogger(__name__)
+
+RENEW_S = 1.0
+RETRY_S = 10.0
+# Unit ids that masters use for "the server itself" on TCP.
+# Ref: MODBUS Messaging on TCP/IP Implementation Guide V1.0b, section 4.4.2: 0xFF, and 0 also.
+GATEWAY_ALIASES = (0, 255)
+
+
+class ModbusSettings(Settings):
+    bind: BindAddress = LOOPBACK
+    port: ListenPort = 1502
+    stale_after_s: Seconds = Field(5.0, description="age above which values are withheld")
+    max_connections: Annotated[int, Field(ge=1, le=1000)] = 32
+    idle_s: Seconds = Field(60.0, description="a client that asks nothing for so long is closed")
+    request_s: Seconds = Field(5.0, description="time for a request to be complete")
+
+
+class ModbusBridge:
+    """One listener with up to 246 devices."""
+
+    Settings = ModbusSettings
+
+    def __init__(self, settings: ModbusSettings, context: BridgeContext) -> None:
+        self._settings = settings
+        self._context = context
+        self._clocks = Clocks(context.mono, context.utc_ms)
+        self._units: dict[int, DeviceUnit] = {}
+        self._by_device: dict[str, DeviceUnit] = {}
+        self._homeless: set[str] = set()
+        self._to_describe: set[str] = set()
+        self._wake = asyncio.Event()
+        self._started_s = context.mono()
+        self._renewals = 0
+        limits = Limits(settings.max_connections, settings.idle_s, settings.request_s)
+        self._server = ModbusServer(self._lookup, limits)
+        self._gateway = self._renewed()
+        self.unplaced = 0
+        self.port = 0
+
+    async def run(self) -> None:
+        """Serves until cancelled. Raises BridgeError if the address cannot be listened on."""
+        bind, port = self._settings.bind, self._settings.port
+        unwatch = self._context.devices.watch(self._on_change)
+        try:
+            self._to_describe.update(device.key for device in self._context.devices)
+            await self._describe_all()
+            try:
+                self.port = await self._server.start(bind, port)
+            except OSError as error:
+                raise BridgeError(
+                    f"Modbus cannot listen on {bind}:{port}: {error.strerror or error}; "
+                    "choose another port, or allow this one (ports below 1024 need "
+                    "CAP_NET_BIND_SERVICE)"
+                ) from error
+            _log.info("serving bind=%s port=%d units=%d", bind, self.port, len(self._units))
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._server.run(), name="modbus connections")
+                tasks.create_task(self._keep_described(), name="modbus descriptions")
+                tasks.create_task(self._keep_renewed(), name="modbus gateway unit")
+        finally:
+            unwatch()
+            self._server.close()
+            self.port = 0
+
+    def stats(self) -> dict[str, int]:
+        """Counters since the start; `unplaced`: devices, channels and features without a place."""
+        counters = self._server.counters
+        return {
+            "port": self.port,
+            "units": len(self._units),
+            "unplaced": self.unplaced,
+            "connections": self._server.connections,
+            "accepted": counters.accepted,
+            "refused": counters.refused,
+            "requests": counters.requests,
+            "exceptions": counters.exceptions,
+            "broken": counters.broken,
+            "idle_closed": counters.idle_closed,
+            "half_closed": counters.half_closed,
+        }
+
+    def _lookup(self, unit: int) -> UnitImage | None:
+        found = self._units.get(unit)
+        if found is not None:
+            return found.image
+        if unit == schema.GATEWAY_UNIT or unit in GATEWAY_ALIASES:
+            return self._gateway
+        return None
+
+    def _on_change(self, device: Device, what: str) -> None:
+        unit = self._by_device.get(device.key)
+        if unit is not None:
+            unit.changed(what)
+        if unit is None or what in ("identity", "description"):
+            self._to_describe.add(device.key)
+            self._wake.set()
+
+    async def _keep_described(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                await self._describe_all()
+            except GatewayError as error:
+                # The store is another part; its trouble is shown there. Slots can wait.
+                _log.error("units and slots are not given yet: %s", error)
+                await asyncio.sleep(RETRY_S)
+                self._wake.set()
+
+    async def _describe_all(self) -> None:
+        while self._to_describe:
+            key = min(self._to_describe)
+            self._to_describe.discard(key)
+            device = self._context.devices.get(key)
+            if device is None or key in self._homeless:
+                continue
+            try:
+                await self._describe(device)
+            except GatewayError:
+                self._to_describe.add(key)
+                raise
+
+    async def _describe(self, device: Device) -> None:
+        unit = self._by_device.get(device.key)
+        if unit is None:
+            numbers = await self._places(
+                "modbus_unit", "", [device.key], schema.FIRST_UNIT, schema.LAST_UNIT
+            )
+            if not numbers:
+                self._homeless.add(device.key)
+                return
+            unit = DeviceUnit(
+                numbers[device.key], device, self._settings.stale_after_s, self._clocks
+            )
+            if device.reading is not None:
+                unit.changed("reading")
+            self._by_device[device.key] = self._units[unit.number] = unit
+        description = device.description
+        if description is not None:
+            unit.describe(*await self._slots(description))
+
+    async def _slots(
+        self, description: Description
+    ) -> tuple[list[tuple[int, Channel]], dict[tuple[str, str], int]]:
+        """Slots of all channels, and places of the features that no layout has."""
+        device = description.device
+        keys = [channel.key for channel in description.channels]
+        given = await self._places("modbus_slot", device, keys, 1, schema.SLOTS)
+        places: dict[tuple[str, str], int] = {}
+        for channel in description.channels:
+            if schema.quantity_named(channel.quantity) is schema.OTHER:
+                found = await self._places(
+                    "modbus_place",
+                    f"{device}/{channel.key}",
+                    [feature.key for feature in channel.features],
+                    0,
+                    schema.FEATURES - 1,
+                )
+                places.update({(channel.key, key): place for key, place in found.items()})
+        channels = description.channels
+        return [(given[each.key], each) for each in channels if each.key in given], places
+
+    async def _places(
+        self, table: str, scope: str, keys: Iterable[str], lowest: int, highest: int
+    ) -> dict[str, int]:
+        """A number of its own for each key, as the store has it; those that are left over lack."""
+        found: dict[str, int] = {}
+        for key in keys:
+            try:
+                found[key] = await self._context.assign(table, scope, key, lowest, highest)
+            except NumbersExhaustedError as error:
+                self.unplaced += 1
+                _log.error("no room in the register map: %s", error)
+        return found
+
+    async def _keep_renewed(self) -> None:
+        while True:
+            self._gateway = self._renewed()
+            await asyncio.sleep(RENEW_S)
+
+    def _renewed(self) -> UnitImage:
+        self._renewals += 1
+        counters = self._server.counters
+        units = list(self._units.values())
+        values: dict[str, float | str] = {
+            "heartbeat": self._renewals & 0xFFFF,
+            "devices": len(units),
+            "devices_online": sum(unit.device.online for unit in units),
+            "connections": self._server.connections,
+            "requests": counters.requests,
+            "exceptions": counters.exceptions,
+            "uptime_s": int(self._context.mono() - self._started_s),
+            "gateway": self._context.gateway_id,
+            "site": self._context.site,
+        }
+        return gateway_image(values, units, self._clocks, self._settings.stale_after_s)

@@ -1,0 +1,5 @@
+"""MQTT with JSON: `docs/topics.md` has the topics and payloads."""
+
+from clampgateway.bridges.mqtt.bridge import MqttBridge, MqttSettings
+
+__all__ = ["MqttBridge", "MqttSettings"]
