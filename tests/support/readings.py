@@ -6,6 +6,7 @@ The items are real wire messages, made by the codec from values in physical unit
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from clampgateway.model import (
     EVENT,
@@ -58,8 +59,9 @@ def description(
     channels: Sequence[Channel] = (CURRENT, VIBRATION, INPUT),
     crc: int = 0xC0FFEE,
 ) -> Description:
-    """A device's description; its layout number is 1."""
-    return Description(device, crc, 1, tuple(channels))
+    """A device's description with the channels numbered in this order; its layout is 1."""
+    numbered = tuple(replace(each, index=at) for at, each in enumerate(channels))
+    return Description(device, crc, 1, numbered)
 
 
 def identity(device: str = "e66138935f3a2b21", name: str = "lathe", boot: int = 17) -> Identity:

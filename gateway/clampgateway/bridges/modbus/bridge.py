@@ -36,10 +36,14 @@ GATEWAY_ALIASES = (0, 255)
 class ModbusSettings(Settings):
     bind: BindAddress = LOOPBACK
     port: ListenPort = 1502
-    stale_after_s: Seconds = Field(5.0, description="age above which values are withheld")
+    stale_after_s: Annotated[
+        Seconds, Field(description="age of a record above which its values are withheld")
+    ] = 5.0
     max_connections: Annotated[int, Field(ge=1, le=1000)] = 32
-    idle_s: Seconds = Field(60.0, description="a client that asks nothing for so long is closed")
-    request_s: Seconds = Field(5.0, description="time for a request to be complete")
+    idle_s: Annotated[
+        Seconds, Field(description="a client that asks nothing for so long is closed")
+    ] = 60.0
+    request_s: Annotated[Seconds, Field(description="time for a request to be complete")] = 5.0
 
 
 class ModbusBridge:

@@ -49,15 +49,18 @@ def _root(text: str) -> str:
 class MqttSettings(Settings):
     host: str = LOOPBACK
     port: Port = 1883
-    protocol: Literal["5", "3.1.1"] = Field(
-        "5", description="3.1.1 cannot tell a message that was refused from one that was taken"
-    )
+    protocol: Annotated[
+        Literal["5", "3.1.1"],
+        Field(description="3.1.1 cannot tell a message that was refused from one that was taken"),
+    ] = "5"
     root: Annotated[str, AfterValidator(_root)] = "clampwork"
-    client_id: str | None = Field(None, description="clampwork-<gateway id> unless given")
+    client_id: Annotated[str | None, Field(description="clampwork-<gateway id> unless given")] = (
+        None
+    )
     username: str | None = None
     password_file: SecretFile | None = None
     keepalive_s: Annotated[int, Field(ge=5, le=3600)] = 30
-    window: Annotated[int, Field(ge=1, le=1000)] = Field(20, description="messages in flight")
+    window: Annotated[int, Field(ge=1, le=1000, description="messages in flight")] = 20
 
 
 class MqttBridge:
