@@ -1,6 +1,6 @@
 """Time of a device on the gateway's clocks: offset and drift by regression over round trips.
 
-Owns the schedule of Time requests, the choice of the good answers, the line through them, and the
+Owns the schedule of Time requests, the weight of each answer, the line through them, and the
 detection of steps. Pure: time comes in as arguments, UTC from a callable. One object serves one
 power-up of one device; its ticks count microseconds since that power-up.
 
@@ -20,9 +20,10 @@ FIRST_REQUESTS = 8
 FIRST_INTERVAL_US = 500_000
 INTERVAL_US = 5_000_000
 SAMPLES_MAX = 64
-# A slope is fitted only over a span in which a crystal's 50 ppm stand out from the round trips.
-SLOPE_SPAN_US = 60_000_000
+# What crystals do between two boards, as a standard deviation; and more than any clock here does.
+DRIFT_SIGMA = 50e-6
 DRIFT_MAX = 500e-6
+LEAST_SIGMA_US = 50.0
 STEP_MARGIN_US = 20_000
 # An interval cannot end after it was told; further ahead than this the mapping is wrong.
 FUTURE_US = 2_000_000
@@ -131,35 +132,39 @@ class ClockSync:
         return True
 
     def _stepped(self, sample: _Sample) -> bool:
-        last = self._samples[-1]
-        age_us = sample.device_us - last.device_us
-        slack_us = sample.rtt_us / 2 + self.error_us + STEP_MARGIN_US + DRIFT_MAX * abs(age_us)
+        age_us = abs(sample.device_us - self._at_us)
+        slack_us = sample.rtt_us / 2 + self.error_us + STEP_MARGIN_US + DRIFT_MAX * age_us
         return abs(sample.offset_us - self._offset_at(sample.device_us)) > slack_us
 
     def _fit(self) -> None:
-        """The weighted line through the samples with the shortest round trips."""
+        """The line through the samples: least squares with what a crystal can do as prior.
+
+        What a round trip took longer than the best one may all lie on one way, so half of it is
+        the sample's uncertainty: the shortest ones decide. The prior keeps the slope at zero until
+        the samples span enough time to tell it from their delays.
+        """
+        at_us = self._samples[-1].device_us
         best_us = min(sample.rtt_us for sample in self._samples)
-        limit_us = max(2 * best_us, best_us + 1000)
-        good = [sample for sample in self._samples if sample.rtt_us <= limit_us]
-        weights = [1 / (sample.rtt_us + 100) ** 2 for sample in good]
-        total = sum(weights)
-        mean_at = sum(w * s.device_us for w, s in zip(weights, good, strict=True)) / total
-        mean = sum(w * s.offset_us for w, s in zip(weights, good, strict=True)) / total
-        drift = 0.0
-        if good[-1].device_us - good[0].device_us >= SLOPE_SPAN_US and len(good) >= 4:
-            spread = covariance = 0.0
-            for weight, sample in zip(weights, good, strict=True):
-                away = sample.device_us - mean_at
-                spread += weight * away * away
-                covariance += weight * away * (sample.offset_us - mean)
-            drift = max(-DRIFT_MAX, min(DRIFT_MAX, covariance / spread))
-        self._at_us, self._offset_us, self._drift = mean_at, mean, drift
-        squares = sum(
-            w * (s.offset_us - self._offset_at(s.device_us)) ** 2
-            for w, s in zip(weights, good, strict=True)
-        )
+        least_us = LEAST_SIGMA_US + best_us / 20
+        w = wx = wo = wxo = 0.0
+        wxx = 1 / DRIFT_SIGMA**2
+        for device_us, offset_us, rtt_us in self._samples:
+            weight = 1 / ((rtt_us - best_us) / 2 + least_us) ** 2
+            away_us = device_us - at_us
+            # Offsets may be as large as an uptime; small numbers keep the sums exact.
+            offset_us -= self._samples[-1].offset_us
+            w += weight
+            wx += weight * away_us
+            wxx += weight * away_us * away_us
+            wo += weight * offset_us
+            wxo += weight * away_us * offset_us
+        determinant = w * wxx - wx * wx
+        self._at_us = at_us
+        self._offset_us = (wo * wxx - wx * wxo) / determinant + self._samples[-1].offset_us
+        self._drift = (w * wxo - wx * wo) / determinant
         self.rtt_us = best_us
-        self.error_us = best_us / 2 + (squares / total) ** 0.5
+        # Half the best round trip is what no averaging can find out: it may all lie on one way.
+        self.error_us = best_us / 2 + (wxx / determinant) ** 0.5
 
     def _offset_at(self, device_us: float) -> float:
         return self._offset_us + self._drift * (device_us - self._at_us)

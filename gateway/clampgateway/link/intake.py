@@ -25,7 +25,11 @@ _CODEC = Codec()
 
 
 class Intake:
-    """Items of one session. Counters: `taken`, `undescribed`, `malformed`, `unsynced`."""
+    """Items of one link. Counters: `taken`, `undescribed`, `malformed`, `unsynced`.
+
+    `boot` is that of the device's present power-up, as far as we know; `highest_boot` that of all
+    items of this device so far, 0 before the first.
+    """
 
     def __init__(self, clock: ClockSync, descriptions: Descriptions) -> None:
         self._clock = clock
@@ -38,6 +42,7 @@ class Intake:
         self._hold_until_us = 0
         self._holding = False
         self.boot = 0
+        self.highest_boot = 0
         self.taken = 0
         self.undescribed = 0
         self.malformed = 0
@@ -46,7 +51,8 @@ class Intake:
     def begin(self, device: str, boot: int, now_us: int) -> None:
         """A session begins: nothing of the last one's layouts or clock holds any more."""
         self.release()
-        self._device = device
+        if device != self._device:
+            self._device, self.highest_boot = device, 0
         self.boot = boot
         self._crc = None
         self._layouts = {}
@@ -109,9 +115,10 @@ class Intake:
         self, boot: int, seq: int, kind: int, end_ms: int, crc: int, payload: bytes
     ) -> None:
         self.taken += 1
-        if boot > self.boot:
-            # The device chose a number above the highest that our Welcome told.
-            self.boot = boot
+        if boot > self.highest_boot:
+            self.highest_boot = boot
+            # It may be above that of Hello: the device took one above what our Welcome told.
+            self.boot = max(boot, self.boot)
         if self._holding:
             self._held.append((boot, seq, kind, end_ms, crc, payload))
             if len(self._held) >= HELD_MAX:

@@ -67,7 +67,7 @@ class LinkSession:
         self._nonce: int | None = None
         self._identity: Identity | None = None
         self._now_us = self._heard_us = self._polled_us = now_us
-        self._asks = 0
+        self._asks = self._told_boot = 0
         self._ask_due_us = self._describe_due_us = self._stats_due_us = 0
         self._bytes_in = self._hellos = self._sessions = self._silences = 0
         self._unknown = self._unexpected = self._bad = 0
@@ -97,8 +97,8 @@ class LinkSession:
         if intake.undescribed > undescribed and now_us >= self._describe_due_us:
             self._describe_due_us = now_us + ASK_US
             self._tell("describe")
-        if self._identity is not None and intake.boot > self._identity.boot:
-            self._took_boot(intake.boot)
+        if intake.highest_boot > self._told_boot:
+            self._took_boot(intake.highest_boot)
 
     def _on_text(self, text: str) -> None:
         self._text.print(self.device, text, self._now_us)
@@ -165,6 +165,7 @@ class LinkSession:
         self._sessions += 1
         self._asks = 0
         self._intake.begin(self.device, hello.boot, now_us)
+        self._told_boot = self._intake.highest_boot
         known = self._host.descriptions.get(self.device, hello.describe_crc)
         if known is not None:
             self._intake.describe(known)
@@ -217,10 +218,11 @@ class LinkSession:
 
     def _took_boot(self, boot: int) -> None:
         """The first item of a power-up names the boot number that the device settled on."""
-        assert self._identity is not None
-        self._identity = self._entry.identity = replace(self._identity, boot=boot)
+        self._told_boot = boot
         self._host.saw_boot(self.device, boot)
-        self._changed("identity")
+        if self._identity is not None and boot > self._identity.boot:
+            self._identity = self._entry.identity = replace(self._identity, boot=boot)
+            self._changed("identity")
 
     # --- out ------------------------------------------------------------------------------------
 
