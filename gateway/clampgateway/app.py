@@ -318,8 +318,8 @@ def _bridge(part: Part, context: BridgeContext) -> Any:  # noqa: ANN401 - each h
 
 def _outside(stats: Mapping[str, Any]) -> str:
     """What a part waits for that is outside of the gateway, from its counters."""
-    if stats.get("connected") == 0:
-        return "not connected"
+    if not stats.get("connected", True):
+        return f"not connected: {stats.get('error') or 'trying'}"
     ports = stats.get("ports", {})
     waiting = [f"{path} {port['error']}" for path, port in ports.items() if port["error"]]
     return ", ".join(waiting)

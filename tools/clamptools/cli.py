@@ -49,7 +49,6 @@ COMMANDS = {
         "play a recording through the firmware's own chain", "clamptools.replay", "tools"
     ),
     "watch": Command("live table of a running gateway, over MQTT", "clamptools.watch", "tools"),
-    "bench": Command("measure this machine against the anchors", "clamptools.bench", "tools"),
 }
 
 
