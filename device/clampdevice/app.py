@@ -163,8 +163,9 @@ class App:
 
     async def run(self) -> None:
         """Sample and talk until cancelled."""
+        describes = self._link.describe_payloads()
         now_us = self._clock.now_us()
-        self._hal.begin(self._device, now_us, self._link.describe_payloads())
+        self._hal.begin(self._device, now_us, describes)
         self._measure.start(now_us)
         self._event(
             now_us // 1000, messages.NO_CHANNEL, STARTED, self._hal.reset_cause, __version__

@@ -83,11 +83,12 @@ class Hal:
 
     def begin(self, device: str, start_us: int, describes: list) -> None:
         """Open a power-up in the side file: both clocks now, and what Describe says."""
+        now_ns = time.time_ns()
         self._write(
             {
                 "device": device,
                 "start_us": start_us,
-                "start_utc_ms": time.time_ns() // 1000000,
+                "start_utc_ms": now_ns / 1000000,
                 "runtime": self.runtime,
                 "describes": [binascii.hexlify(payload).decode() for payload in describes],
             }
