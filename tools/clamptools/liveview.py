@@ -141,12 +141,11 @@ class View:
 
     def rows(self, now_utc_ms: float) -> Iterator[Row]:
         """One row a device, by site and name; all of a gateway that is gone are offline."""
-        for (site, _device), view in sorted(self._devices.items()):
-            row = view.row(now_utc_ms)
-            alive = [on for (where, _id), on in self.gateways.items() if where == site]
-            if alive and not any(alive):
-                row = row._replace(online=False, state="offline")
-            yield row
+        rows = [view.row(now_utc_ms) for view in self._devices.values()]
+        for row in sorted(rows, key=lambda row: (row.site, row.name, row.device)):
+            alive = [on for (where, _id), on in self.gateways.items() if where == row.site]
+            gone = bool(alive) and not any(alive)
+            yield row._replace(online=False, state="offline") if gone else row
 
 
 def _object(content: Any) -> dict[str, Any]:  # noqa: ANN401

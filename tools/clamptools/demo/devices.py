@@ -22,6 +22,13 @@ from clamptools.interpreter import Interpreter
 SIDE_FILE = "made.jsonl"
 
 
+class Plan(NamedTuple):
+    """A device to be: the content of its board.json and scenario.json."""
+
+    board: dict[str, Any]
+    scenario: dict[str, Any]
+
+
 class Made(NamedTuple):
     """An item as the device wrote it down beside the link.
 
@@ -47,7 +54,7 @@ class PowerUp(NamedTuple):
 
     device: str
     start_us: int
-    start_utc_ms: int
+    start_utc_ms: float
     runtime: str
     describes: tuple[bytes, ...]
 
@@ -64,8 +71,7 @@ class SimulatedDevice:
         ports: Folder in which `name` becomes a link to the serial port while the device runs;
             the gateway is told of this folder, so that a path that another program may get
             after us is never opened.
-        board: Content of board.json; `name` in it is the device's.
-        scenario: Content of scenario.json.
+        plan: What it is; `name` in its board is the device's.
         interpreter: What runs the firmware.
     """
 
@@ -73,22 +79,20 @@ class SimulatedDevice:
         self,
         folder: Path,
         ports: Path,
-        board: dict[str, Any],
-        scenario: dict[str, Any],
+        plan: Plan,
         interpreter: Interpreter,
     ) -> None:
-        self.name: str = board["name"]
+        self.board, self.scenario = plan
+        self.name: str = self.board["name"]
         self.folder = folder
-        self.board = board
-        self.scenario = scenario
         self.side_file = SideFile(folder / SIDE_FILE)
         self._link = ports / self.name
         self._interpreter = interpreter
         self._child: Child | None = None
         folder.mkdir(parents=True, exist_ok=True)
         ports.mkdir(parents=True, exist_ok=True)
-        (folder / "board.json").write_text(json.dumps(board))
-        (folder / "scenario.json").write_text(json.dumps(scenario))
+        (folder / "board.json").write_text(json.dumps(self.board))
+        (folder / "scenario.json").write_text(json.dumps(self.scenario))
 
     @property
     def pid(self) -> int:

@@ -53,7 +53,7 @@ class ModbusReader:
     """Reads all units again and again. `reads` are requests, `mismatches` what was wrong."""
 
     def __init__(self, host: str, port: int) -> None:
-        self._client = AsyncModbusTcpClient(host, port=port, timeout=TIMEOUT_S)
+        self._client = AsyncModbusTcpClient(host, port=port, timeout=TIMEOUT_S, reconnect_delay=0)
         self.reads = 0
         self.mismatches: list[str] = []
         self.slots: list[SlotRead] = []

@@ -78,22 +78,27 @@ class Session:
         assert task is not None
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._interrupted, task)
+        polled = asyncio.Event()
+        polling: asyncio.Task[None] | None = None
         listening = asyncio.create_task(self._subscriber.run())
         try:
             await self._start()
-            async with asyncio.TaskGroup() as group:
-                polled = asyncio.Event()
-                group.create_task(poll_until(self._modbus, polled, MODBUS_PERIOD_S))
-                with LiveTable(self._out, self._title(), "Ctrl-C ends") as table:
-                    interrupted = await self._watch(table)
-                    table.caption = "waiting for what is on its way"
-                    await self._drain(table)
-                polled.set()
-            await self._modbus.poll()
+            polling = asyncio.create_task(poll_until(self._modbus, polled, MODBUS_PERIOD_S))
+            with LiveTable(self._out, self._title(), "Ctrl-C ends") as table:
+                interrupted = await self._watch(table)
+                table.caption = "waiting for what is on its way"
+                await self._drain(table)
+            polled.set()
+            await polling
+            self._modbus.close()
             return await self._finish(interrupted)
         finally:
-            listening.cancel()
             self._modbus.close()
+            helpers = [helper for helper in (listening, polling) if helper is not None]
+            for helper in helpers:
+                helper.cancel()
+            # Their connections end before the broker does.
+            await asyncio.gather(*helpers, return_exceptions=True)
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(number)
 

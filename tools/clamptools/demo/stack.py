@@ -11,9 +11,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
-from clamptools.demo.devices import SimulatedDevice
+from clampgateway.app import STORE_FILE
+from clampgateway.store import Store
+from clamptools.demo.account import Key
+from clamptools.demo.devices import Plan, SimulatedDevice
 from clamptools.demo.processes import Child, free_ports, wait_listening
 from clamptools.interpreter import Interpreter
 
@@ -22,13 +25,7 @@ ROOT = "clampwork"
 SITE = "demo"
 GATEWAY_ID = "demo"
 START_TIMEOUT_S = 20.0
-
-
-class Plan(NamedTuple):
-    """A device to be: the content of its board.json and scenario.json."""
-
-    board: dict[str, Any]
-    scenario: dict[str, Any]
+STORE_BATCH = 1000
 
 
 class Stack:
@@ -55,9 +52,7 @@ class Stack:
         self.modbus_port, self.api_port = free[1:]
         self.state_dir = folder / "gateway"
         self.devices = [
-            SimulatedDevice(
-                folder / plan.board["name"], folder / "ports", *plan, interpreter=interpreter
-            )
+            SimulatedDevice(folder / plan.board["name"], folder / "ports", plan, interpreter)
             for plan in plans
         ]
         self.broker: Child | None = None
@@ -110,6 +105,19 @@ class Stack:
         in_time = self.gateway.stop()
         return self.gateway.code if in_time else None
 
+    def committed(self) -> set[Key]:
+        """Names of all items in the gateway's store; only after the gateway's end."""
+        store = Store(self.state_dir / STORE_FILE)
+        try:
+            found: set[Key] = set()
+            last = 0
+            while batch := store.read_after(last, STORE_BATCH):
+                found.update(Key(s.item.device, s.item.boot, s.item.seq) for s in batch)
+                last = batch[-1].id
+            return found
+        finally:
+            store.close()
+
     def start_devices(self) -> None:
         for device in self.devices:
             device.start()
@@ -136,7 +144,7 @@ class Stack:
                 "port": self.mqtt_port,
                 "root": ROOT,
                 # The embedded broker speaks nothing newer.
-                "version": "3.1.1" if self.embedded else "5",
+                "protocol": "3.1.1" if self.embedded else "5",
             },
             "[modbus]": {"bind": HOST, "port": self.modbus_port},
         }

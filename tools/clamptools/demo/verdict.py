@@ -10,23 +10,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from clamptools.demo.account import RECORD, Account, Key, Result, percentile
 from clamptools.demo.devices import PowerUp, SimulatedDevice
 from clamptools.demo.session import Evidence
+from clamptools.truth import Truth
 
 # Below this share of the range an error in percent of the reading says little.
 RANGE_SHARE = 0.02
-SHOWN_PROBLEMS = 20
-
-
-class Truth(Protocol):
-    """The ideal waveform of one device; see `clamptools.machines`."""
-
-    def rms(self, channel: str, first_sample: int, n: int) -> float:
-        """RMS around the mean of samples `first_sample` to `first_sample + n - 1`, in A."""
-        ...
+RMS_ERROR_MAX_PCT = 1.0
+# The RMS of a quantity: its feature, and the truth's.
+_RMS = {"current": ("rms", Truth.rms), "vibration": ("a", Truth.acceleration_rms)}
 
 
 @dataclass(frozen=True)
@@ -106,6 +101,8 @@ def judge(
         "clock_error_p95_ms": _rounded(percentile([abs(e) for e in clock_error_ms], 0.95), 1),
     }
     problems = _problems(evidence, result, mismatches, found, power_ups)
+    if accuracy.max_rms_error_pct > RMS_ERROR_MAX_PCT:
+        problems.append(f"{accuracy.max_rms_error_pct:.3g} % off: {accuracy.worst}")
     found["ok"] = not problems
     return Verdict(found, problems)
 
@@ -115,7 +112,7 @@ def compare_rms(
     power_ups: Mapping[str, list[PowerUp]],
     truths: Mapping[str, Truth],
 ) -> Accuracy:
-    """The largest error of a received current RMS, in percent of the reading.
+    """The largest error of a received RMS, of current or acceleration, in percent of the reading.
 
     Only above 2 % of the channel's range, and only of records with all their samples.
     """
@@ -123,25 +120,22 @@ def compare_rms(
     for key, item, got in account.readings():
         if "gap" in got.content.get("f", ()):
             continue
-        power_up = power_ups[key.device][item.power_up]
-        layout = account.layout_of(key, item)
-        end_s = (item.end_ms * 1000 - power_up.start_us) / 1e6
-        for channel in layout.channels:
-            value = got.content["ch"].get(channel.key, {}).get("rms")
-            if channel.quantity != "current" or value is None:
+        start_us = power_ups[key.device][item.power_up].start_us
+        truth = truths[key.device]
+        for channel in account.layout_of(key, item).channels:
+            if channel.quantity not in _RMS:
                 continue
-            # Records end on a grid of whole windows; end_ms has lost the microseconds.
-            windows = round(end_s * 5)
-            count = round(got.content["dur"] / 1000 * channel.rate_hz)
-            first = round(windows / 5 * channel.rate_hz) - count
-            ideal = truths[key.device].rms(channel.key, first, count)
-            if ideal < RANGE_SHARE * channel.full_scale:
+            feature, ideal_of = _RMS[channel.quantity]
+            value = got.content["ch"].get(channel.key, {}).get(feature)
+            span = truth.span(channel.key, item.end_ms, start_us, got.content["dur"] / 1000)
+            ideal = ideal_of(truth, channel.key, span.start, span.stop - span.start)
+            if value is None or ideal < RANGE_SHARE * channel.full_scale:
                 continue
             compared += 1
             error_pct = abs(value / ideal - 1) * 100
             if not error_pct <= largest:
                 largest = error_pct
-                worst = f"{key} {channel.key}: {value} A, ideally {ideal:.4f} A"
+                worst = f"{key} {channel.key} {feature}: {value}, ideally {ideal:.4f}"
     return Accuracy(compared, largest, worst)
 
 
