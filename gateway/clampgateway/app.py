@@ -57,7 +57,7 @@ def main(config: Config, env: Mapping[str, str] = os.environ) -> int:
     os.umask(0o077)
     try:
         return asyncio.run(run(config, repeats, env))
-    except GatewayError as error:
+    except (GatewayError, OSError) as error:
         log.critical("cannot start: %s", error)
         return 1
 

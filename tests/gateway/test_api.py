@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import http.client
 import json
 import logging
@@ -9,6 +10,7 @@ import signal
 import socket
 import stat
 import time
+import warnings
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -332,6 +334,35 @@ def test_one_connection_too_many_is_closed(
             writer.close()
 
     assert serve(tmp_path, scenario).refused.connections == 1
+
+
+def test_the_end_waits_for_no_unfinished_request(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    began: list[float] = []
+
+    async def scenario(served: Served) -> None:
+        address = ("127.0.0.1", served.address["port"])
+        head = f"POST {RELEASE} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n"
+        for text in (
+            "",
+            "GET /healthz HT",
+            f"{head}Authorization: Bearer {served.token}\r\n\r\n1",
+        ):
+            _reader, writer = await asyncio.open_connection(*address)
+            writer.write(text.encode())
+            opened.append(writer)
+        await asyncio.sleep(0.1)
+        began.append(time.monotonic())
+
+    opened: list[asyncio.StreamWriter] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        serve(tmp_path, scenario)
+        assert time.monotonic() - began[0] < 1
+        opened.clear()
+        gc.collect()
+    assert caplog.text == ""
 
 
 def test_the_port_in_use_is_told_and_taken_back(tmp_path: Path) -> None:

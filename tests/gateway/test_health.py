@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from clampgateway import supervisor as supervisor_module
-from clampgateway.health import Health, LoopLag
+from clampgateway.health import Health, LoopLag, Progress
 from clampgateway.logs import REPEATS, LineFormatter, RepeatFilter
 from clampgateway.model import GatewayError
 from clampgateway.sdnotify import Notifier
@@ -60,6 +60,29 @@ def test_loop_lag_is_what_was_too_much() -> None:
     clock.now += 1.0
     lag.tick()
     assert (lag.problem(), lag.max_s, lag.late) == ("", 3.0, 1)
+
+
+def test_progress_is_any_answer_while_something_waits() -> None:
+    clock = Clock()
+    progress = Progress(clock)
+    for attempts, waiting in ((1, 5), (2, 5), (2, 0), (2, 9)):
+        progress.saw(attempts, waiting)
+        assert progress.problem() == ""
+        clock.now += 15
+    progress.saw(2, 9)
+    clock.now += 6
+    assert progress.problem() == "9 items wait, nothing was committed for 36 s"
+    progress.saw(3, 9)
+    assert progress.problem() == ""
+
+
+def test_nothing_to_do_is_no_standstill() -> None:
+    clock = Clock()
+    progress = Progress(clock)
+    for _ in range(5):
+        clock.now += 100
+        progress.saw(0, 0)
+        assert progress.problem() == ""
 
 
 def test_a_failing_part_is_started_again_and_others_go_on(

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import msgspec
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -102,12 +102,18 @@ def hosts_of(bind: str, hosts: Iterable[str]) -> set[str]:
 
 
 async def read_body(request: Request) -> bytes:
-    """The body of a request. Raises HTTPException 413 beyond 4096 bytes, before all is read."""
+    """The body of a request.
+
+    Raises HTTPException 413 beyond 4096 bytes, before all is read, and 400 for a body cut short.
+    """
     body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > BODY_BYTES_MAX:
-            raise HTTPException(413, f"a request may have {BODY_BYTES_MAX} bytes")
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > BODY_BYTES_MAX:
+                raise HTTPException(413, f"a request may have {BODY_BYTES_MAX} bytes")
+    except ClientDisconnect as error:
+        raise HTTPException(400, "the connection ended before the request did") from error
     return body
 
 

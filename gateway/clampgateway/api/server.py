@@ -68,7 +68,7 @@ class ApiServer:
                 await asyncio.shield(serving)
             finally:
                 access.remove_address(self._state_dir)
-                server.should_exit = True
+                server.stop()
                 await serving
 
     def stats(self) -> dict[str, float]:
@@ -95,6 +95,13 @@ class ApiServer:
 
 class _Server(uvicorn.Server):
     """SIGTERM and SIGINT are the gateway's."""
+
+    def stop(self) -> None:
+        """Ends it: answers that are being made go out, requests that are not complete do not."""
+        for connection in tuple(self.server_state.connections):
+            if isinstance(connection, _LimitedProtocol) and not connection.complete:
+                connection.transport.abort()
+        self.should_exit = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -144,8 +151,12 @@ class _LimitedProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        incomplete = self.conn.their_state in (h11.IDLE, h11.SEND_BODY)
-        self._expect_within(REQUEST_TIMEOUT_S if incomplete else RESPONSE_TIMEOUT_S)
+        self._expect_within(RESPONSE_TIMEOUT_S if self.complete else REQUEST_TIMEOUT_S)
+
+    @property
+    def complete(self) -> bool:
+        """Whether a whole request has come and is being answered."""
+        return self.conn.their_state not in (h11.IDLE, h11.SEND_BODY)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
