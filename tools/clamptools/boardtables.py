@@ -30,8 +30,8 @@ class BoardTable(Settings):
 class SpoolTable(Settings):
     """[spool]: RAM for what is not acknowledged, and the largest number of items in it."""
 
-    ram_bytes: Annotated[int, Field(ge=4096, le=1 << 20)] = 65536
-    ram_items: Annotated[int, Field(ge=60, le=65535)] = 1200
+    ram_bytes: Annotated[int, Field(ge=4096, le=1 << 20)] = 32768
+    ram_items: Annotated[int, Field(ge=60, le=65535)] = 1024
 
 
 class AdcTable(Settings):

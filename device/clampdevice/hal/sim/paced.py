@@ -29,7 +29,7 @@ class PacedSource:
         self._safe_blocks = -(-ring_ms * rate_mhz // (1000000 * block_frames))
         self._start_us = 0
         self._block = 0  # index of the next
-        self._buf = array("H", [0] * (block_frames * slots))
+        self._buf = array("H", bytes(2 * block_frames * slots))
         # One and the same list each time, so that a block costs no allocation.
         self._result = [self._buf, 0, block_frames, 0, 0]
 

@@ -47,8 +47,8 @@ class Playback:
         self._rails = rails
         self._gain = noise_gain(noise_lsb)
         self._seed = seed
-        self._values = array("f", [0.0] * (DEFAULT_BLOCK_FRAMES * slots))
-        self._buf = array("H", [0] * (DEFAULT_BLOCK_FRAMES * slots))
+        self._values = array("f", bytes(_FLOAT_BYTES * DEFAULT_BLOCK_FRAMES * slots))
+        self._buf = array("H", bytes(2 * DEFAULT_BLOCK_FRAMES * slots))
         self._index = 0
         self._start_us = 0
         self._result = [self._buf, 0, 0, 0, 0]

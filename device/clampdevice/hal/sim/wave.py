@@ -54,7 +54,7 @@ def noise(index: int, seed: int, gain: int) -> int:
     return ((x & 255) + (x >> 8 & 255) + (x >> 16 & 255) + (x >> 24) - 510) * gain >> 8
 
 
-def synthesise(
+def synthesise_plain(
     buf, first: int, n: int, stride: int, sine, lines, words: int, level: int, slope: int,
     offset: int, index: int, step: int, seed: int, gain: int, low: int, high: int,
 ) -> None:  # fmt: skip
@@ -86,6 +86,7 @@ def synthesise(
         first += stride
 
 
+synthesise = synthesise_plain
 if sys.implementation.name == "micropython" and sys.maxsize >> 32:
     try:
         from clampdevice.hal.sim.wave_viper import synthesise

@@ -1,4 +1,4 @@
-"""`synthesise` of wave.py in viper, the same codes. Imported under a 64-bit MicroPython only."""
+"""`synthesise_plain` of wave.py in viper, the same codes. Only for a MicroPython of 64 bits."""
 
 import micropython
 

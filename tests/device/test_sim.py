@@ -1,0 +1,367 @@
+"""The simulated hardware: the waveform by its formula, the account of a ring, recordings."""
+
+import io
+import math
+from array import array
+
+from clampdevice import kernels, replay
+from clampdevice.hal.sim import wave
+from clampdevice.hal.sim.adc import Adc
+from clampdevice.hal.sim.inputs import Inputs
+from clampdevice.hal.sim.playback import Playback
+from clampdevice.hal.sim.sources import make_sources
+from clampdevice.measure import Measurement
+
+try:
+    import micropython
+except ImportError:
+    micropython = None
+
+ADC = {"rate_hz": 6400, "slots": 4, "bits": 12, "vref_v": 3.3, "zero_lsb": 2070}
+ADC["temperature_slot"] = 3
+ACCELEROMETER = {"rate_hz": 3200, "slots": 3, "bits": 13, "lsb_per_g": 256}
+CHANNELS = [
+    {"key": "current1", "quantity": "current", "slot": 0, "a_per_v": 30},
+    {"key": "current2", "quantity": "current", "slot": 1, "a_per_v": 30},
+    {"key": "vibration1", "quantity": "vibration"},
+    {"key": "input1", "quantity": "input", "index": 0},
+]
+CONFIG = {
+    "channels": CHANNELS,
+    "sources": {"adc": ADC, "accelerometer": ACCELEROMETER, "inputs": {}},
+}
+LINES = [[1, 1.0, 10], [3, 0.4, 70], [7, 0.1, -20]]
+AXIS = [[24.4, 0.6, 0], [311.7, 1.1, 45]]
+
+
+def _scenario(**extra: object) -> dict:
+    scenario = {
+        "seed": 5,
+        "mains_hz": 50.02,
+        "temperature_c": 35,
+        "phase_deg": {"current1": 30},
+        "accelerometer": {"gravity_g": [0.1, -0.2, 1.0], "rate_ppm": -4000},
+        "waves": {
+            "run": {
+                "current1": LINES,
+                "current2": LINES,
+                "vibration1": {"x": AXIS, "z": AXIS},
+            },
+        },
+        "timeline": [
+            {"wave": "off", "ms": 300, "levels": {}, "inputs": {"input1": 0}},
+            {
+                "wave": "run",
+                "ms": 700,
+                "levels": {
+                    "current1": [2000, 8000, 5000],
+                    "current2": [90000],
+                    "vibration1": [1500],
+                },
+                "inputs": {"input1": 1},
+            },
+        ],
+    }
+    scenario.update(extra)
+    return scenario
+
+
+def _level(at_s: float) -> float:
+    """Of current1, in A, by hand."""
+    at_s %= 1.0
+    if at_s < 0.3:
+        return 0.0
+    share = (at_s - 0.3) / 0.35
+    return 2 + 6 * share if share < 1 else 8 - 3 * (share - 1)
+
+
+def _current(at_s: float, skew_s: float) -> float:
+    total = math.sqrt(sum(ratio * ratio for _h, ratio, _deg in LINES))
+    x = 0.0
+    for h, ratio, deg in LINES:
+        turns = h * 50.02 * (at_s + skew_s) + (deg + h * 30) / 360
+        x += math.sqrt(2) * ratio / total * math.sin(2 * math.pi * turns)
+    return _level(at_s) * x
+
+
+def _blocks(source: object, count: int, now_us: int = 1 << 40) -> None:
+    for _ in range(count):
+        source.take(now_us)
+
+
+def _adc(**extra: object) -> Adc:
+    config = dict(ADC)
+    config["ring_ms"] = 600000  # nothing is overwritten while a test looks far ahead
+    config.update(extra)
+    return Adc(config, CHANNELS, _scenario(), wave.sine_table())
+
+
+def test_codes_follow_the_formula():
+    adc = _adc()
+    adc.start(0)
+    a_per_lsb = 30 * 3.3 / 4096
+    worst = 0.0
+    for block in range(140):  # 5.6 s: the timeline has gone round five times
+        buf, first, frames, end_us, lost = adc.take(1 << 40 if block < 0 else 600000000)
+        assert (first, frames, lost) == (0, 256, 0)
+        assert abs(end_us - (block + 1) * 40000) <= 1
+        for i in range(0, 256, 17):
+            at_s = (block * 256 + i) / 6400
+            ideal = 2070 + _current(at_s, 0.0) / a_per_lsb
+            worst = max(worst, abs(buf[4 * i] - ideal))
+    assert worst < 0.5 + 0.06, worst  # rounding to whole codes, and the fixed point
+
+
+def test_slots_are_sampled_one_after_the_other():
+    channels = [dict(CHANNELS[0], slot=2)]
+    scenario = _scenario()
+    adc = Adc(dict(ADC, ring_ms=60000), channels, scenario, wave.sine_table())
+    adc.start(0)
+    _blocks(adc, 15, 60000000)
+    buf = adc.take(60000000)[0]
+    a_per_lsb = 30 * 3.3 / 4096
+    for i in range(0, 256, 13):
+        at_s = (15 * 256 + i) / 6400
+        ideal = 2070 + _current(at_s, 0.5 / 6400) / a_per_lsb
+        assert abs(buf[4 * i + 2] - ideal) < 0.6, i
+
+
+def test_rails_bias_and_temperature():
+    adc = _adc()
+    adc.start(0)
+    _blocks(adc, 9, 60000000)
+    buf = adc.take(60000000)[0]
+    codes = [buf[4 * i + 1] for i in range(256)]
+    assert min(codes) == 0
+    assert max(codes) == 4095
+    assert sum(code in (0, 4095) for code in codes) > 60
+    temperature = (0.706 - 0.001721 * (35 - 27)) / 3.3 * 4096
+    assert all(abs(buf[4 * i + 3] - temperature) <= 0.5 for i in range(256))
+    assert all(buf[4 * i + 2] == 0 for i in range(256))  # nothing is there
+
+
+def test_plain_and_compiled_synthesis_are_the_same():
+    if wave.synthesise is wave.synthesise_plain:
+        return  # CPython, or no native code: there is but one
+    sine = wave.sine_table()
+    results = []
+    for synthesise in (wave.synthesise_plain, wave.synthesise):
+        lines = wave.current_lines(LINES, 50.02, 30, 6400000, 0.25)
+        lines.seek(123456789)
+        buf = array("H", bytes(2 * 4 * 300))
+        synthesise(
+            buf, 1, 300, 4, sine, lines.array, lines.words, 3000 << 12, -(50 << 16), 2070 << 12,
+            0xFFFFFF00, 4, 0x9ABCDEF0, wave.noise_gain(3.0), 0, 4095,
+        )  # fmt: skip
+        results.append((bytes(buf), bytes(lines.array)))
+    assert results[0] == results[1]
+
+
+def test_noise_is_what_was_asked_for():
+    gain = wave.noise_gain(1.5)
+    n = 6000
+    total = squares = neighbours = before = 0.0
+    for i in range(n):
+        value = wave.noise(i, 99, gain) / 4096
+        total += value
+        squares += value * value
+        neighbours += value * before
+        before = value
+    assert abs(total / n) < 0.08, total / n
+    assert abs(math.sqrt(squares / n) - 1.5) < 0.05, squares / n
+    assert abs(neighbours / n) < 0.1, neighbours / n
+    assert wave.noise(7, 99, gain) == wave.noise(7, 99, gain)
+    assert [wave.noise(i, 1, gain) for i in range(9)] != [wave.noise(i, 2, gain) for i in range(9)]
+
+
+def test_the_ring_forgives_a_stall_and_counts_a_longer_one():
+    scenario = _scenario(adc={"noise_lsb": 1.0})
+    adc = Adc(ADC, CHANNELS, scenario, wave.sine_table())  # 450 ms: 12 blocks of 40 ms
+    adc.start(1000)
+    assert adc.take(1000 + 39999) is None
+    assert adc.take(1000 + 40000)[3] == 41000
+    now_us = 1000 + 40000 + 450000
+    taken = 0
+    block = adc.take(now_us)
+    while block is not None:
+        assert block[4] == 0
+        taken += 1
+        block = adc.take(now_us)
+    assert taken == 11
+    now_us += 2000000
+    block = adc.take(now_us)
+    complete = (now_us - 1000) // 40000
+    lost = (complete - 12 - 12) * 256
+    assert block[4] == lost == adc.lost_frames
+    assert adc.overruns == 1
+    assert block[3] == 1000 + 40000 * (complete - 11)
+    after = bytes(block[0])
+    # The same codes as from a source that had not lost any: a function of the index alone.
+    whole = Adc(dict(ADC, ring_ms=60000), CHANNELS, scenario, wave.sine_table())
+    whole.start(1000)
+    _blocks(whole, complete - 12, now_us)
+    assert bytes(whole.take(now_us)[0]) == after
+    assert adc.take(now_us)[4] == 0
+
+
+def test_a_ring_below_the_stall_budget_has_its_length():
+    adc = Adc(dict(ADC, ring_ms=100), CHANNELS, _scenario(), wave.sine_table())
+    adc.start(0)
+    assert adc.take(400000)[4] == (10 - 3) * 256
+
+
+def test_the_accelerometer_has_its_own_rate_and_gravity():
+    source = make_sources(CONFIG, _scenario())["accelerometer"]
+    assert source.rate_hz == 3187.2
+    source.start(0)
+    buf, _first, frames, end_us, _lost = source.take(100000)
+    assert end_us == frames * 1000000000 // 3187200
+    assert all(abs(buf[3 * i + 1] - (0x8000 - 51.2)) <= 0.5 for i in range(frames))
+    worst = 0.0
+    for block in range(1, 20):
+        buf = source.take(40161 * (block + 1))[0]
+        for i in range(0, frames, 11):
+            at_s = (block * frames + i) / 3187.2
+            x = 0.0
+            if at_s % 1.0 >= 0.3:
+                for hz, rms, deg in AXIS:
+                    x += 1.5 * math.sqrt(2) * rms * math.sin(2 * math.pi * (hz * at_s + deg / 360))
+            worst = max(worst, abs(buf[3 * i + 2] - (0x8000 + 256 + x * 256 / 9.80665)))
+    assert worst < 0.5 + 0.06, worst
+
+
+def test_contacts_bounce_and_keep_their_order():
+    inputs = Inputs(CHANNELS, _scenario(bounces=2))
+    inputs.start(500)
+    assert inputs.level(0) == 0
+    edges = []
+    for now_us in range(0, 2400000, 700):
+        edge = inputs.take(now_us)
+        while edge is not None:
+            assert edge[2] <= now_us
+            edges.append(edge)
+            edge = inputs.take(now_us)
+    times = [edge[2] for edge in edges]
+    assert times == sorted(times)
+    assert [edge[1] for edge in edges] == [1, 0, 1, 0, 1, 0, 1, 0, 1, 0] * 2 + [1, 0] * 2 + [1]
+    assert times[::5] == [300500, 1000500, 1300500, 2000500, 2300500]
+    assert 0 < times[4] - times[0] < 4000
+    assert inputs.level(0) == 1
+
+
+def _file(n: int, signal: object) -> io.BytesIO:
+    """A recording of `n` samples; an array, because a list of floats is ten times its size."""
+    values = array("f")
+    for i in range(n):
+        values.append(signal(i))
+    return io.BytesIO(values)
+
+
+def test_a_recording_is_played_through_the_converter():
+    def signal(i: int) -> float:
+        return 9.0 if i == 700 else 2.0 * math.sin(0.01 * i)
+
+    source = Playback(_file(701, signal), 1000.0, 1, 1000, 2048, (0, 4095))
+    source.start(5000)
+    at = 0
+    block = source.take(0)
+    while block is not None:
+        buf, first, frames, end_us, lost = block
+        assert (first, lost) == (0, 0)
+        for i in range(frames):
+            ideal = min(4095, max(0, 2048 + 1000 * signal(at + i)))
+            assert abs(buf[i] - ideal) <= 0.51
+        at += frames
+        assert end_us == 5000 + 1000 * at
+        block = source.take(0)
+    assert at == 701
+    assert source.finished
+    assert buf[frames - 1] == 4095  # 9.0 is beyond the rail
+
+
+def test_a_torn_frame_is_dropped():
+    source = Playback(_file(5, lambda i: 1.0 + i), 1000.0, 2, 100, 0, (0, 4095))
+    source.start(0)
+    buf, _first, frames, _end, _lost = source.take(0)
+    assert frames == 2
+    assert list(buf[:4]) == [100, 200, 300, 400]
+    assert source.take(0) is None
+    assert source.finished
+
+
+def _replay(job: dict, n: int, signal: object) -> list:
+    lines: list = []
+    count = replay.run(job, _file(n, signal), lines.append)
+    assert count == len(lines)
+    return lines
+
+
+def test_replay_of_a_current():
+    def signal(i: int) -> float:
+        return 0.2 + 3 * math.sqrt(2) * math.sin(2 * math.pi * 0.05 * i)
+
+    lines = _replay({"kind": "current", "rate_hz": 1000.0, "full_scale": 8}, 1050, signal)
+    assert [line["t"] for line in lines] == [0.2, 0.4, 0.6, 0.8, 1.0]
+    for line in lines:
+        assert abs(line["rms"] / 3 - 1) < 0.001
+        assert abs(line["mean"] - 0.2) < 0.004
+        assert abs(line["peak"] - 3 * math.sqrt(2)) < 0.01
+        assert abs(line["crest"] - math.sqrt(2)) < 0.01
+        assert line["clipped"] == 0
+    lines = _replay({"kind": "current", "rate_hz": 1000.0, "full_scale": 3}, 200, signal)
+    assert lines[0]["clipped"] > 50
+
+
+def test_replay_of_a_vibration():
+    w = 2 * math.pi * 80
+
+    def signal(i: int) -> float:
+        return 1 + 0.5 * math.sqrt(2) * math.sin(w * i / 1600)
+
+    job = {"kind": "vibration", "rate_hz": 1600.0, "full_scale": 4}
+    lines = _replay(job, 3200, signal)
+    assert len(lines) == 10
+    assert lines[4]["velocity_rms_mm_s"] is None
+    last = lines[9]
+    assert abs(last["rms"] - 0.5) < 0.001
+    assert abs(last["mean"] - 1) < 0.001
+    assert abs(last["kurtosis"] - 1.5) < 0.01
+    assert abs(last["velocity_rms_mm_s"] / (0.5 * 9806.65 / w) - 1) < 0.02
+    job["unit"] = "m/s2"
+    assert abs(_replay(job, 640, signal)[1]["rms"] - 0.5) < 0.001
+    slow = _replay({"kind": "vibration", "rate_hz": 100.0, "full_scale": 4}, 100, signal)
+    assert slow[-1]["velocity_rms_mm_s"] is None
+    assert slow[-1]["kurtosis"] > 1
+
+
+def test_a_wrong_job_is_refused():
+    for job, word in (
+        ({"kind": "current", "rate_hz": 0, "full_scale": 1}, "rate_hz"),
+        ({"kind": "current", "rate_hz": 10}, "full_scale"),
+        ({"kind": "volume", "rate_hz": 10, "full_scale": 1}, "volume"),
+        ({"kind": "vibration", "rate_hz": 10, "full_scale": 1, "unit": "ft"}, "ft"),
+    ):
+        try:
+            replay.run(job, _file(1, float), None)
+        except replay.JobError as error:
+            assert word in str(error)
+        else:
+            raise AssertionError("no JobError for " + repr(job))
+
+
+def test_a_simulated_block_takes_no_memory():
+    if micropython is None or kernels.FORM == "reference":
+        return  # CPython has no heap to lock; plain kernels compute with big integers
+    sources = make_sources(CONFIG, _scenario(adc={"noise_lsb": 1.0}))
+    measure = Measurement(CONFIG, {name: sources[name] for name in ("adc", "accelerometer")})
+    measure.start(0)
+    while measure.poll(490000):  # into the third window, and past the start of its phase
+        pass
+    done = 0
+    micropython.heap_lock()
+    try:
+        for k in range(49, 59):
+            done += measure.poll(10000 * k)
+    finally:
+        micropython.heap_unlock()
+    assert done >= 4, done
