@@ -1,56 +1,115 @@
 """Block kernels: one signature each, the best form for this chip chosen once, at import.
 
 `FORM` names it: `reference` (CPython, or MicroPython without native code), `viper` (any
-MicroPython with native code), `thumb` (ARMv6-M and later). The modules stay importable by name
-for tests and benchmarks; everybody else takes the functions from here.
+MicroPython with native code), `asm_thumb` (RP2040 and RP2350, viper where assembler would gain
+little). The modules stay importable by name for tests and benchmarks; everybody else takes the
+functions from here. reference.py says what the arguments are.
 """
 
+from .design import (
+    GOERTZEL_COEF_WORDS,
+    VELOCITY_COEF_WORDS,
+    VELOCITY_FRAC_BITS,
+    biquad_design,
+    fft_amplitude,
+    fft_table,
+    goertzel_amplitude,
+    goertzel_design,
+    velocity_design,
+)
 from .reference import (
     ACC_WORDS,
     CROSS_WORDS,
-    MOM_WORDS,
     clear_acc,
-    cross,
     isqrt,
-    moments,
     read_acc,
-    read_moments,
-    rms_q,
-    stuff,
-    sums,
-    sums12,
-    sums_extremes,
 )
+from .reference_block import MOM_WORDS, read_moments
 from .reference_filter import (
-    VELOCITY_COEF_WORDS,
-    VELOCITY_FRAC_BITS,
+    BIQUAD_COEF_WORDS,
+    BIQUAD_STATE_WORDS,
+    GOERTZEL_STATE_WORDS,
     VELOCITY_STATE_WORDS,
-    velocity,
-    velocity_design,
 )
-
-FORM = "reference"
 
 try:
-    from .viper import cross, stuff, sums, sums12, sums_extremes
-    from .viper_filter import moments, velocity
+    from .viper_block import moments, stuff, velocity
+    from .viper_fft import fft
 
     FORM = "viper"
 except (ImportError, SyntaxError):
-    # CPython has no module micropython; a MicroPython without native code refuses the decorator
-    pass
+    # CPython has no module micropython; a MicroPython without native code refuses the decorator.
+    # Anything else wrong in these files shows as FORM: the tests insist on it.
+    from .reference_block import moments, stuff
+    from .reference_fft import fft
+    from .reference_filter import velocity
+
+    FORM = "reference"
+
+if FORM == "viper":
+    try:
+        from .thumb import (
+            biquad,
+            cross,
+            goertzel,
+            linearise,
+            rms_q,
+            sums,
+            sums12,
+            sums12_extremes,
+            sums12_rms,
+            sums_extremes,
+            sums_lut,
+            sums_lut_extremes,
+        )
+
+        FORM = "asm_thumb"
+    except SyntaxError:  # no inline assembler, or that of another chip
+        from .viper import cross, linearise, sums, sums12
+        from .viper_extremes import sums_extremes, sums_lut, sums_lut_extremes
+        from .viper_filter import biquad, goertzel
+        from .viper_root import rms_q, sums12_rms
+
+        sums12_extremes = sums_extremes
+else:
+    from .reference import (
+        cross,
+        linearise,
+        rms_q,
+        sums,
+        sums12,
+        sums12_extremes,
+        sums12_rms,
+        sums_extremes,
+        sums_lut,
+        sums_lut_extremes,
+    )
+    from .reference_filter import biquad, goertzel
 
 __all__ = (
     "ACC_WORDS",
+    "BIQUAD_COEF_WORDS",
+    "BIQUAD_STATE_WORDS",
     "CROSS_WORDS",
     "FORM",
+    "GOERTZEL_COEF_WORDS",
+    "GOERTZEL_STATE_WORDS",
     "MOM_WORDS",
     "VELOCITY_COEF_WORDS",
     "VELOCITY_FRAC_BITS",
     "VELOCITY_STATE_WORDS",
+    "biquad",
+    "biquad_design",
     "clear_acc",
     "cross",
+    "fft",
+    "fft_amplitude",
+    "fft_table",
+    "goertzel",
+    "goertzel_amplitude",
+    "goertzel_design",
     "isqrt",
+    "linearise",
     "moments",
     "read_acc",
     "read_moments",
@@ -58,7 +117,11 @@ __all__ = (
     "stuff",
     "sums",
     "sums12",
+    "sums12_extremes",
+    "sums12_rms",
     "sums_extremes",
+    "sums_lut",
+    "sums_lut_extremes",
     "velocity",
     "velocity_design",
 )

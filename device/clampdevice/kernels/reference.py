@@ -1,12 +1,18 @@
-"""Plain reference of the block kernels: sums, extremes, moments, products, roots, byte stuffing.
+"""Plain reference of the block kernels: sums, extremes, tables, products and the root.
 
-Owns the meaning of every kernel: viper.py and thumb.py must return the same bits. Runs on
-CPython and on MicroPython with arbitrary-precision integers, so nothing here can wrap. Owns no
-buffer and no state, and knows nothing of units. The filters are in reference_filter.py.
+Owns the meaning of every kernel: the compiled forms return the same bits. Runs on CPython and on
+MicroPython with arbitrary-precision integers, so nothing here can wrap. Owns no buffer and no
+state, and knows no units. Moments and byte stuffing are in reference_block.py, filters in
+reference_filter.py and reference_fft.py.
+
+Arguments that all kernels share: `buf` is array('H') or a view of one; the samples are
+`buf[first + i * stride]` for i < n, so a slot of a round-robin frame is first=slot and
+stride=slots (at most 31). n is at most 65,536 a call. `acc` is described at `clear_acc`. The
+caller answers for indices within the buffer and for arrays of the stated length: the compiled
+forms do not check, as they may be called from anywhere and must not allocate.
 """
 
 ACC_WORDS = 8
-MOM_WORDS = 8
 CROSS_WORDS = 4
 
 _M32 = 0xFFFFFFFF
@@ -24,44 +30,34 @@ def clear_acc(acc) -> None:
     acc[4] = 0xFFFF
 
 
-def _add64(words, at: int, value: int) -> None:
+def add64(words, at: int, value: int) -> None:
+    """Adds a signed value to the 64-bit number in two words, lower word first."""
     total = (words[at] | words[at + 1] << 32) + value & _M64
     words[at] = total & _M32
     words[at + 1] = total >> 32
 
 
 def sums(buf, first: int, n: int, stride: int, acc) -> None:
-    """Adds S, Q and n of the samples `buf[first + i * stride]`, i < n, exactly.
-
-    Args:
-        buf: array('H') or a view of one, samples of up to 16 bits, offset binary or plain.
-        first: index of the first sample, so the slot in a round-robin frame.
-        n: number of samples; S and Q hold 64 bits, so 2**32 full-scale samples fit.
-        stride: step from sample to sample, so the number of slots in a frame.
-        acc: see `clear_acc`; min, max and rails stay as they are.
-
-    The caller answers for `first + (n - 1) * stride < len(buf)`: the compiled forms do not check.
-    """
+    """Adds S, Q and n exactly, for samples of up to 16 bits; min, max and rails stay."""
     s = q = 0
     for i in range(first, first + n * stride, stride):
         x = buf[i]
         s += x
         q += x * x
-    _add64(acc, 0, s)
-    _add64(acc, 2, q)
+    add64(acc, 0, s)
+    add64(acc, 2, q)
     acc[7] += n
 
 
 def sums12(buf, first: int, n: int, stride: int, acc) -> None:
-    """`sums` for samples that are known to be below 4096; the compiled forms are faster so.
+    """`sums` for samples known to be below 4096: the compiled forms are faster so.
 
     A larger sample is the caller's error and gives a wrong sum without notice.
     """
     sums(buf, first, n, stride, acc)
 
 
-def sums_extremes(buf, first: int, n: int, stride: int, acc, rail_lo: int, rail_hi: int) -> None:
-    """`sums`, and min, max and the number of samples `<= rail_lo` or `>= rail_hi`."""
+def _extremes(buf, first: int, n: int, stride: int, acc, rail_lo: int, rail_hi: int) -> None:
     low = acc[4]
     high = acc[5]
     rails = 0
@@ -76,7 +72,67 @@ def sums_extremes(buf, first: int, n: int, stride: int, acc, rail_lo: int, rail_
     acc[4] = low
     acc[5] = high
     acc[6] += rails
+
+
+def sums_extremes(buf, first: int, n: int, stride: int, acc, rail_lo: int, rail_hi: int) -> None:
+    """`sums`, and min, max and the number of samples `<= rail_lo` or `>= rail_hi`.
+
+    rail_lo is -1 (no lower rail) to 65,534, rail_hi 1 to 65,536 (no upper rail).
+    """
+    _extremes(buf, first, n, stride, acc, rail_lo, rail_hi)
     sums(buf, first, n, stride, acc)
+
+
+def sums12_extremes(buf, first: int, n: int, stride: int, acc, rail_lo: int, rail_hi: int) -> None:
+    """`sums_extremes` for samples known to be below 4096, as `sums12`."""
+    sums_extremes(buf, first, n, stride, acc, rail_lo, rail_hi)
+
+
+def sums_lut(buf, first: int, n: int, stride: int, lut, acc) -> None:
+    """`sums` of `lut[sample]`, for samples below 4096.
+
+    `lut` is array('H') of 4096 entries below 16,384: two fractional bits of a 12-bit code.
+    """
+    s = q = 0
+    for i in range(first, first + n * stride, stride):
+        x = lut[buf[i]]
+        s += x
+        q += x * x
+    add64(acc, 0, s)
+    add64(acc, 2, q)
+    acc[7] += n
+
+
+def sums_lut_extremes(
+    buf, first: int, n: int, stride: int, lut, acc, rail_lo: int, rail_hi: int
+) -> None:
+    """`sums_lut`, and min, max and rails of the samples themselves.
+
+    The table rises, so `lut[min]` and `lut[max]` are the extremes of what was summed.
+    """
+    _extremes(buf, first, n, stride, acc, rail_lo, rail_hi)
+    sums_lut(buf, first, n, stride, lut, acc)
+
+
+def linearise(buf, first: int, n: int, stride: int, lut) -> None:
+    """Replaces the samples by `lut[sample]` in place, for kernels that take no table."""
+    for i in range(first, first + n * stride, stride):
+        buf[i] = lut[buf[i]]
+
+
+def cross(buf, first_a: int, first_b: int, n: int, stride: int, out) -> None:
+    """Adds the sum of products a * b of two slots of one frame to `out`, exactly.
+
+    `out` is array('I') of `CROSS_WORDS`, zeroed by the caller: P_lo, P_hi, n, one unused. Real
+    power needs the means taken off: P = sum(a * b)/n - (S_a/n) * (S_b/n).
+    """
+    p = 0
+    b = first_b
+    for a in range(first_a, first_a + n * stride, stride):
+        p += buf[a] * buf[b]
+        b += stride
+    add64(out, 0, p)
+    out[2] += n
 
 
 def read_acc(acc) -> tuple:
@@ -103,82 +159,29 @@ def isqrt(x: int) -> int:
 
 
 def rms_q(acc, frac_bits: int) -> int:
-    """AC RMS of what is in `acc`, in LSB with `frac_bits` fractional bits, rounded to nearest.
+    """AC RMS of what is in `acc`: sqrt(Q/n - (S/n)**2) in LSB with `frac_bits` fractional bits.
 
-    sqrt(Q/n - (S/n)**2) * 2**frac_bits from integers alone: the nearest integer to the exact
-    root (half up), not the root of a rounded variance. 0 for an empty accumulator.
+    From integers alone, rounded to nearest: the error is below 0.5 + 2**-30 of the value, in
+    units of the result, so two neighbours may both be right only above 2**20. 0 when empty.
 
-    Args:
-        acc: n at most 65535 samples of up to 16 bits.
-        frac_bits: 0 to 12.
+    frac_bits is 0 to 14; n * RMS must stay below 2**31: n to 65,536 for 16-bit samples, to
+    2**20 for 12-bit ones.
     """
     s, q, n = read_acc(acc)
-    if not n:
+    v = n * q - s * s
+    if not v:
         return 0
-    # round(z) = (floor(2z) + 1) >> 1 and floor(sqrt(y)) = isqrt(floor(y)): no error is added.
-    return (isqrt(((n * q - s * s) << (2 * frac_bits + 2)) // (n * n)) + 1) >> 1
+    # The root of v as a number of 31 bits: v * 4**j lies in [2**60, 2**62).
+    exponent = frac_bits + 1
+    while v < 1 << 60:
+        v <<= 2
+        exponent -= 1
+    root = isqrt(v)
+    twice = (root << exponent if exponent >= 0 else root >> -exponent) // n
+    return (twice + 1) >> 1
 
 
-def moments(buf, first: int, n: int, stride: int, mean: int, mom) -> None:
-    """Adds the second, third and fourth moment around the integer `mean`, exactly.
-
-    `mean` is the point of reference, 0 to 65535. `mom` is array('I') of `MOM_WORDS`, zeroed by
-    the caller: M2 (2 words), M3 (2 words, two's complement), M4 (3 words), n. The rest is as in
-    `sums`.
-
-    Exact for every 16-bit sample and every mean. M2 holds 2**32 samples at a deviation of
-    65535, M3 32,768 and M4 2**32.
-    """
-    m2 = m3 = m4 = 0
-    for i in range(first, first + n * stride, stride):
-        d = buf[i] - mean
-        s = d * d
-        m2 += s
-        m3 += s * d
-        m4 += s * s
-    _add64(mom, 0, m2)
-    _add64(mom, 2, m3)
-    m4 += mom[4] | mom[5] << 32 | mom[6] << 64
-    mom[4] = m4 & _M32
-    mom[5] = (m4 >> 32) & _M32
-    mom[6] = (m4 >> 64) & _M32
-    mom[7] += n
-
-
-def read_moments(mom) -> tuple:
-    """Returns (M2, M3, M4, n) as Python integers: sums of powers, not divided by n."""
-    m3 = mom[2] | mom[3] << 32
-    if m3 >> 63:
-        m3 -= 1 << 64
-    return mom[0] | mom[1] << 32, m3, mom[4] | mom[5] << 32 | mom[6] << 64, mom[7]
-
-
-def cross(buf, first_a: int, first_b: int, n: int, stride: int, out) -> None:
-    """Adds the sum of products a * b of two slots of one frame to `out`, exactly.
-
-    `out` is array('I') of `CROSS_WORDS`, zeroed by the caller: P_lo, P_hi, n, 0. Real power needs the mean taken off: P = sum(a*b)/n - (S_a/n)*(S_b/n).
-    """
-    p = 0
-    b = first_b
-    for a in range(first_a, first_a + n * stride, stride):
-        p += buf[a] * buf[b]
-        b += stride
-    _add64(out, 0, p)
-    out[2] += n
-
-
-def stuff(src, n: int, dst, at: int, mask: int) -> int:
-    """Copies `src[0:n]` to `dst[at:]` with byte stuffing, and returns the end in `dst`.
-
-    0x7E and 0x7D become 0x7D and the byte ^ 0x20; with `mask & 1` so do 0x03 and 0x04 (towards
-    a device a raw 0x03 would interrupt MicroPython). `dst` must have room for 2 * n bytes.
-    """
-    for i in range(n):
-        b = src[i]
-        if b == 0x7E or b == 0x7D or (mask & 1 and (b == 3 or b == 4)):
-            dst[at] = 0x7D
-            at += 1
-            b ^= 0x20
-        dst[at] = b
-        at += 1
-    return at
+def sums12_rms(buf, first: int, n: int, stride: int, acc, frac_bits: int) -> int:
+    """`sums12` and then `rms_q`: the last block of a window in one call."""
+    sums12(buf, first, n, stride, acc)
+    return rms_q(acc, frac_bits)

@@ -1,75 +1,15 @@
-"""Plain reference of the velocity filter, and the design of its coefficients.
+"""Plain reference of the filters: velocity, biquad chain, Goertzel.
 
-Owns the difference equations; viper_filter.py must return the same bits. The design functions
-are used by every form, run once at start and are the only place here with floats.
+Owns the difference equations; the compiled forms return the same bits as long as the stated
+bounds hold. Coefficients come from design.py. See reference.py for the shared arguments.
 """
 
-import math
+from .reference import add64
 
-from .reference import _add64
-
-VELOCITY_COEF_WORDS = 4
 VELOCITY_STATE_WORDS = 8
-VELOCITY_FRAC_BITS = 8
-
-_CORNER_HZ = 6.0
-_F_BITS = 11  # fraction of the integrators' coefficient
-_TOP_HZ = 1000.0
-
-
-def _velocity_gain(f: float, q1: float, q2: float, b1: float, w: float) -> float:
-    """Gain of the whole filter at w rad per sample, relative to the ideal integrator 1/w."""
-    half = math.sin(w / 2)
-    s = half * half
-    gain = w * math.sqrt(1 - 4 * b1 * (1 - b1) * s) / (2 * half)
-    for q in (q1, q2):
-        # |z D| of the section, in the form without cancellation (single floats on the chips)
-        re = f * f - 4 * s + 2 * f * q * s
-        im = f * q * math.sin(w)
-        gain *= 4 * s / math.sqrt(re * re + im * im)
-    return gain
-
-
-def velocity_design(rate_hz: float) -> tuple:
-    """Designs the velocity filter for a true sampling rate of 800 to 6,400 Hz.
-
-    Fourth-order Butterworth high-pass near 6 Hz, then an integrator with a zero. Against
-    1/(2 pi f) the gain is right within 0.7 % at 3,200 Hz and above, 1.9 % below, from 10 Hz to
-    1000 Hz or 0.4 of the rate, whichever is less.
-
-    Returns:
-        coef: what `velocity` takes, four integers: F, q of both sections, the zero.
-        scale: mm/s of one output LSB where one input LSB is 1 g; multiply by g per LSB.
-
-    Raises:
-        ValueError: the rate is outside 800 to 6,400 Hz (by more than 2 %).
-    """
-    if not 784 <= rate_hz <= 6528:
-        raise ValueError(f"velocity filter for {rate_hz} Hz: 800 to 6400 Hz are possible")
-    w0 = 2 * math.pi * _CORNER_HZ / rate_hz
-    f_int = int(2 * math.sin(w0 / 2) * (1 << _F_BITS) + 0.5)
-    f = f_int / (1 << _F_BITS)
-    # Damping of the sections of a 4th-order Butterworth, 2 cos(3 pi/8) and 2 cos(pi/8), less
-    # what the discrete integrators add; the well-damped one first keeps the inner peaks small.
-    q1_int = int(256 * (1 - math.exp(-1.847759 * f)) / f + 0.5)
-    q2_int = int(256 * (1 - math.exp(-0.765367 * f)) / f + 0.5)
-    ws = [2 * math.pi * hz / rate_hz for hz in (10, 11.5, 14, 20, 40)]
-    top = min(_TOP_HZ, 0.4 * rate_hz) / rate_hz
-    ws += [2 * math.pi * top * k / 6 for k in range(1, 7)]
-    best = 0
-    spread = 1.0
-    middle = 1.0
-    for b1_int in range(20, 40):  # b0 * b1 = 1/12 at low frequencies, 1/7 at half the rate
-        gains = [_velocity_gain(f, q1_int / 256, q2_int / 256, b1_int / 256, w) for w in ws]
-        high = max(gains)
-        low = min(gains)
-        if high - low < spread:
-            spread = high - low
-            middle = (high + low) / 2
-            best = b1_int
-    # bp = f * sum(hp); velocity = sum(hp)/rate; the output has 8 fractional bits.
-    scale = 9806.65 / (f * rate_hz * (1 << VELOCITY_FRAC_BITS) * middle)
-    return (f_int, q1_int, q2_int, best), scale
+BIQUAD_COEF_WORDS = 5  # a section, after one word for the number of sections
+BIQUAD_STATE_WORDS = 6  # a section
+GOERTZEL_STATE_WORDS = 3
 
 
 def velocity(buf, first: int, n: int, stride: int, bias: int, coef, state, acc) -> None:
@@ -80,7 +20,7 @@ def velocity(buf, first: int, n: int, stride: int, bias: int, coef, state, acc) 
     returned; `state` is array('i') of `VELOCITY_STATE_WORDS`, all 0 before the first block: the
     first sample then sets the filter as if it had stood there for ever, so that gravity does not
     ring. Of `acc`, Q and n are added to and S stays, so that `rms_q` gives the RMS of the
-    velocity. The rest is as in `sums`.
+    velocity.
 
     State-variable sections in fixed point: band-pass state with 14 fractional bits, high-pass
     with 3. The second section's band-pass state is the integral of its high-pass output, so
@@ -112,5 +52,68 @@ def velocity(buf, first: int, n: int, stride: int, bias: int, coef, state, acc) 
     state[1] = bp1
     state[2] = lp2
     state[3] = bp2
-    _add64(acc, 2, q)
+    add64(acc, 2, q)
     acc[7] += n
+
+
+def biquad(buf, first: int, n: int, stride: int, bias: int, coef, state) -> None:
+    """Filters `buf[first + i * stride] - bias` in place by a chain of second-order sections.
+
+    `coef` is array('i'): the number of sections, then b0, b1, b2, a1, a2 of each with 14
+    fractional bits, |c| <= 2 and a0 = 1. `state` is array('i') of `BIQUAD_STATE_WORDS` a
+    section, zeroed by the caller. Each section rounds to whole LSB and carries the rest over to
+    its next sample, so the mean is kept exactly. What leaves 0 to 65535 is clipped there; the
+    output of a section before clipping must stay below 131,072 (a gain in the sum of absolute
+    impulse response below 4 does it).
+    """
+    c = 1
+    s = 0
+    for _ in range(coef[0]):
+        x1 = state[s]
+        x2 = state[s + 1]
+        y1 = state[s + 2]
+        y2 = state[s + 3]
+        total = state[s + 4]
+        for i in range(first, first + n * stride, stride):
+            x = buf[i] - bias
+            total += coef[c] * x + coef[c + 1] * x1 + coef[c + 2] * x2
+            total -= coef[c + 3] * y1 + coef[c + 4] * y2
+            x2 = x1
+            x1 = x
+            y2 = y1
+            y1 = (total >> 14) + bias
+            total &= 0x3FFF
+            if y1 < 0:
+                y1 = total = 0
+            elif y1 > 0xFFFF:
+                y1 = 0xFFFF
+                total = 0
+            buf[i] = y1
+            y1 -= bias
+        state[s] = x1
+        state[s + 1] = x2
+        state[s + 2] = y1
+        state[s + 3] = y2
+        state[s + 4] = total
+        c += BIQUAD_COEF_WORDS
+        s += BIQUAD_STATE_WORDS
+
+
+def goertzel(buf, first: int, n: int, stride: int, bias: int, coef, state) -> None:
+    """Runs the samples less `bias` through a resonator at one frequency.
+
+    `coef` is array('i') of what `goertzel_design` returned, `state` is array('i') of
+    `GOERTZEL_STATE_WORDS`, zeroed by the caller; any number of blocks may follow each other.
+    `goertzel_amplitude` reads the result. The recursion keeps the difference of successive
+    values (Reinsch), which is what makes low frequencies exact enough in 32 bits.
+    """
+    e = coef[0]
+    before = coef[1]
+    after = coef[2]
+    s = state[0]
+    d = state[1]
+    for i in range(first, first + n * stride, stride):
+        d += buf[i] - bias - (e * (s >> before) >> after)
+        s += d
+    state[0] = s
+    state[1] = d

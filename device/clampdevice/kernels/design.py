@@ -1,0 +1,173 @@
+"""Coefficients of the filters from frequencies, and readings of their results, in floats.
+
+Runs once at start or once a window, never on a block; the same for every form of the kernels.
+Single precision (on the chips) is enough everywhere: formulas are chosen without cancellation.
+"""
+
+import math
+from array import array
+
+VELOCITY_COEF_WORDS = 4
+VELOCITY_FRAC_BITS = 8
+GOERTZEL_COEF_WORDS = 3
+
+_CORNER_HZ = 6.0
+_F_BITS = 11  # fraction of the integrators' coefficient
+_TOP_HZ = 1000.0
+
+
+def _velocity_gain(f: float, q1: float, q2: float, b1: float, w: float) -> float:
+    """Gain of the whole filter at w rad per sample, relative to the ideal integrator 1/w."""
+    half = math.sin(w / 2)
+    s = half * half
+    gain = w * math.sqrt(1 - 4 * b1 * (1 - b1) * s) / (2 * half)
+    for q in (q1, q2):
+        # |z D| of the section, D its denominator
+        re = f * f - 4 * s + 2 * f * q * s
+        im = f * q * math.sin(w)
+        gain *= 4 * s / math.sqrt(re * re + im * im)
+    return gain
+
+
+def velocity_design(rate_hz: float) -> tuple:
+    """Designs the velocity filter for a true sampling rate of 800 to 6,400 Hz.
+
+    Fourth-order Butterworth high-pass near 6 Hz, then an integrator with a zero. Against
+    1/(2 pi f) the gain is right within 0.7 % at 3,200 Hz and above, 1.9 % below, from 10 Hz to
+    1000 Hz or 0.4 of the rate, whichever is less.
+
+    Returns:
+        coef: what `velocity` takes, four integers: F, q of both sections, the zero.
+        scale: mm/s of one output LSB where one input LSB is 1 g; multiply by g per LSB.
+
+    Raises:
+        ValueError: the rate is outside 800 to 6,400 Hz (by more than 2 %).
+    """
+    if not 784 <= rate_hz <= 6528:
+        raise ValueError(f"velocity filter for {rate_hz} Hz: 800 to 6400 Hz are possible")
+    w0 = 2 * math.pi * _CORNER_HZ / rate_hz
+    f_int = int(2 * math.sin(w0 / 2) * (1 << _F_BITS) + 0.5)
+    f = f_int / (1 << _F_BITS)
+    # Damping of the sections of a 4th-order Butterworth, 2 cos(3 pi/8) and 2 cos(pi/8), less
+    # what the discrete integrators add; the well-damped one first keeps the inner peaks small.
+    q1_int = int(256 * (1 - math.exp(-1.847759 * f)) / f + 0.5)
+    q2_int = int(256 * (1 - math.exp(-0.765367 * f)) / f + 0.5)
+    ws = [2 * math.pi * hz / rate_hz for hz in (10, 11.5, 14, 20, 40)]
+    top = min(_TOP_HZ, 0.4 * rate_hz) / rate_hz
+    ws += [2 * math.pi * top * k / 6 for k in range(1, 7)]
+    best = 0
+    spread = 1.0
+    middle = 1.0
+    for b1_int in range(20, 40):  # b0 * b1 = 1/12 at low frequencies, 1/7 at half the rate
+        gains = [_velocity_gain(f, q1_int / 256, q2_int / 256, b1_int / 256, w) for w in ws]
+        high = max(gains)
+        low = min(gains)
+        if high - low < spread:
+            spread = high - low
+            middle = (high + low) / 2
+            best = b1_int
+    # bp = f * sum(hp); velocity = sum(hp)/rate; the output has 8 fractional bits.
+    scale = 9806.65 / (f * rate_hz * (1 << VELOCITY_FRAC_BITS) * middle)
+    return (f_int, q1_int, q2_int, best), scale
+
+
+def biquad_design(sections: tuple, rate_hz: float) -> tuple:
+    """Designs a chain for `biquad` from sections (kind, frequency in Hz, Q).
+
+    Kinds: `lowpass`, `highpass`, `bandpass` (gain 1 at the centre). The gain at 0 Hz is exact;
+    with 14 fractional bits the frequency is met within 2 % only above rate/100.
+    Ref: R. Bristow-Johnson, Cookbook formulae for audio EQ biquad filter coefficients.
+
+    Raises:
+        ValueError: an unknown kind, or a frequency outside rate/1000 to 0.49 of the rate.
+    """
+    coef = [len(sections)]
+    for kind, frequency_hz, q in sections:
+        if not rate_hz / 1000 <= frequency_hz <= 0.49 * rate_hz:
+            low = rate_hz / 1000
+            raise ValueError(
+                f"biquad at {frequency_hz} Hz: {low} to {0.49 * rate_hz} Hz are possible"
+            )
+        w = 2 * math.pi * frequency_hz / rate_hz
+        alpha = math.sin(w) / (2 * q)
+        scale = (1 << 14) / (1 + alpha)
+        a1 = math.floor(0.5 - 2 * math.cos(w) * scale)
+        a2 = math.floor((1 - alpha) * scale + 0.5)
+        half = math.sin(w / 2)
+        if kind == "lowpass":
+            b0 = b2 = int(half * half * scale + 0.5)  # (1 - cos w)/2
+            b1 = (1 << 14) + a1 + a2 - 2 * b0
+        elif kind == "highpass":
+            b0 = b2 = int((1 - half * half) * scale + 0.5)  # (1 + cos w)/2
+            b1 = -2 * b0
+        elif kind == "bandpass":
+            b0 = int(alpha * scale + 0.5)
+            b1 = 0
+            b2 = -b0
+        else:
+            raise ValueError(f"biquad of kind {kind!r}: lowpass, highpass, bandpass are known")
+        coef += [b0, b1, b2, a1, a2]
+    return tuple(coef)
+
+
+def goertzel_design(frequency_hz: float, rate_hz: float, n: int, peak: int = 32768) -> tuple:
+    """Designs the resonator of `goertzel` for n samples of at most `peak` from the bias.
+
+    The frequency is met within 0.01 %.
+
+    Raises:
+        ValueError: the frequency is outside rate/1000 to 0.49 of the rate, or n samples could
+            pass 32 bits (the message says how many could not).
+    """
+    if not rate_hz / 1000 <= frequency_hz <= 0.49 * rate_hz:
+        raise ValueError(
+            f"goertzel at {frequency_hz} Hz: {rate_hz / 1000} to {0.49 * rate_hz} Hz are possible"
+        )
+    w = 2 * math.pi * frequency_hz / rate_hz
+    half = math.sin(w / 2)
+    e = 4 * half * half
+    shift = 0
+    while e * (1 << shift) < 4096:  # 13 bits for the coefficient, 18 for the state
+        shift += 1
+    # |s| <= peak * n / sin(w); the state is shifted down by at most `shift`
+    most = int((1 << min(30, 18 + shift)) * math.sin(w) / peak)
+    if n > most:
+        raise ValueError(f"goertzel over {n} samples of up to {peak}: at most {most}")
+    bound = int(peak * n / math.sin(w))
+    before = 0
+    while bound >> before >= 1 << 18:
+        before += 1
+    return (int(e * (1 << shift) + 0.5), before, shift - before)
+
+
+def goertzel_amplitude(coef, state, n: int) -> float:
+    """Peak amplitude in LSB of the component at the design's frequency, over n samples.
+
+    As of a rectangular window: other components leak unless n holds whole periods of them.
+    """
+    e = coef[0] / (1 << coef[1] + coef[2])
+    s = float(state[0])
+    d = float(state[1])
+    power = d * d + e * s * (s - d)
+    return 2 * math.sqrt(power) / n if power > 0 else 0.0
+
+
+def fft_table(n: int):  # noqa: ANN201 - an array, which device code cannot name as a type
+    """Returns the sines that `fft` of n samples reads, array('H') of 3 n / 4 + 1 words.
+
+    16384 + 16384 sin(2 pi k / n); the cosine is the same n / 4 further.
+
+    Raises:
+        ValueError: n is not 256, 512, 1024 or 2048.
+    """
+    if n not in (256, 512, 1024, 2048):
+        raise ValueError(f"FFT of {n} samples: 256, 512, 1024 or 2048 are possible")
+    table = array("H", bytes(2 * (3 * n // 4 + 1)))
+    for k in range(len(table)):
+        table[k] = int(16384 + 16384 * math.sin(2 * math.pi * k / n) + 0.5)
+    return table
+
+
+def fft_amplitude(power: int, exponent: int, n: int, hann: int) -> float:
+    """Peak amplitude in LSB of a sine in the middle of one bin of `fft` (bins 1 to n/2 - 1)."""
+    return math.sqrt(power) * 2.0 ** (exponent + (2 if hann else 1)) / n

@@ -1,0 +1,177 @@
+"""Moments, byte stuffing and the velocity filter in viper, on every chip.
+
+As viper.py, to which see for how integers of 32 and 64 bits are kept apart. State words are
+loaded with their sign restored, because a viper load of 32 bits is zero-extended on a 64-bit PC:
+(w ^ 2**31) - 2**31 is w on a chip as well. 2**31 comes from a shift of a variable, since as a
+literal it is no small integer on a chip.
+"""
+
+import micropython
+
+
+@micropython.viper
+def moments(buf: ptr16, first: int, n: int, stride: int, mean: int, mom: ptr32) -> object:
+    limbs = ptr16(mom)
+    mom[7] = int(mom[7]) + n
+    buf = ptr16(uint(buf) + 2 * first)
+    stride *= 2
+    left = n
+    while left:
+        block = 128 if left > 128 else left
+        left -= block
+        # Near the mean, |d| <= 4095, d * d = high * 2**12 + low: 128 * 4095**2 < 2**31 each.
+        m2 = 0
+        m3_low = 0
+        m3_high = 0
+        m4_low = 0
+        m4_mid = 0
+        m4_high = 0
+        # Further away d * d = high * 2**16 + low; halves of products: 128 * 2**17 < 2**24 each.
+        a_0 = 0
+        a_1 = 0
+        b_0 = 0
+        b_1 = 0
+        b_2 = 0
+        c_0 = 0
+        c_1 = 0
+        c_2 = 0
+        c_3 = 0
+        while block:
+            first = int(buf[0]) - mean
+            buf = ptr16(uint(buf) + stride)
+            block -= 1
+            n = first * first
+            if first <= 4095 and first >= -4095:
+                m2 += n
+                t = n & 0xFFF
+                n >>= 12
+                m3_low += first * t
+                m3_high += first * n
+                m4_low += t * t
+                m4_mid += n * t
+                m4_high += n * n
+            else:
+                t = n & 0xFFFF
+                n = (n >> 16) & 0xFFFF
+                a_0 += t
+                a_1 += n
+                sign = 1
+                if first < 0:
+                    first = 0 - first
+                    sign = -1
+                u = first * t
+                b_0 += sign * (u & 0xFFFF)
+                b_1 += sign * ((u >> 16) & 0xFFFF)
+                u = first * n
+                b_1 += sign * (u & 0xFFFF)
+                b_2 += sign * ((u >> 16) & 0xFFFF)
+                u = t * t
+                c_0 += u & 0xFFFF
+                c_1 += (u >> 16) & 0xFFFF
+                u = n * t
+                c_1 += (u & 0xFFFF) << 1
+                c_2 += ((u >> 16) & 0xFFFF) << 1
+                u = n * n
+                c_2 += u & 0xFFFF
+                c_3 += (u >> 16) & 0xFFFF
+        t = int(limbs[0]) + (m2 & 0xFFFF) + a_0
+        limbs[0] = t
+        t = (t >> 16) + int(limbs[1]) + (m2 >> 16) + a_1
+        limbs[1] = t
+        mom[1] = int(mom[1]) + (t >> 16)
+        # M3 is signed: >> is arithmetic, so negative carries come out right
+        t = int(limbs[4]) + (m3_low & 0xFFFF) + ((m3_high & 0xF) << 12) + b_0
+        limbs[4] = t
+        t = (t >> 16) + int(limbs[5]) + (m3_low >> 16) + ((m3_high >> 4) & 0xFFFF) + b_1
+        limbs[5] = t
+        mom[3] = int(mom[3]) + (t >> 16) + (m3_high >> 20) + b_2
+        # M4: high * 2**24, mid * 2**13 and low, in limbs
+        t = int(limbs[8]) + (m4_low & 0xFFFF) + ((m4_mid & 7) << 13) + c_0
+        limbs[8] = t
+        t = (t >> 16) + int(limbs[9]) + (m4_low >> 16) + ((m4_mid >> 3) & 0xFFFF) + c_1
+        t += (m4_high & 0xFF) << 8
+        limbs[9] = t
+        t = (t >> 16) + int(limbs[10]) + (m4_mid >> 19) + ((m4_high >> 8) & 0xFFFF) + c_2
+        limbs[10] = t
+        t = (t >> 16) + int(limbs[11]) + (m4_high >> 24) + c_3
+        limbs[11] = t
+        mom[6] = int(mom[6]) + (t >> 16)
+
+
+@micropython.viper
+def stuff(src: ptr8, n: int, dst: ptr8, at: int, mask: int) -> int:
+    mask &= 1
+    dst = ptr8(uint(dst) + at)
+    start = int(dst) - at
+    while n:
+        n -= 1
+        b = int(src[0])
+        src = ptr8(uint(src) + 1)
+        # One comparison each passes most bytes: the escaped ones are 3, 4 and 0x7D, 0x7E.
+        if b < 5 or b > 0x7C:
+            if b == 0x7E or b == 0x7D or (mask and (b == 3 or b == 4)):
+                dst[0] = 0x7D
+                dst = ptr8(uint(dst) + 1)
+                b ^= 0x20
+        dst[0] = b
+        dst = ptr8(uint(dst) + 1)
+    return int(dst) - start
+
+
+@micropython.viper
+def velocity(
+    buf: ptr16, first: int, n: int, stride: int, bias: int, coef: ptr32, state: ptr32, acc: ptr32
+) -> object:
+    acc[7] = int(acc[7]) + n
+    buf = ptr16(uint(buf) + 2 * first)
+    if n and not state[4]:
+        state[4] = 1
+        state[0] = (int(buf[0]) - bias) << 14
+    left = n
+    stride *= 2
+    f = int(coef[0])
+    q1 = int(coef[1])
+    q2 = int(coef[2])
+    b1 = int(coef[3])
+    sign = 1
+    sign <<= 31
+    # |buf - bias| <= 32768: the states stay below 2**31 by the L1 norms of their responses
+    lp1 = (int(state[0]) ^ sign) - sign
+    bp1 = (int(state[1]) ^ sign) - sign
+    lp2 = (int(state[2]) ^ sign) - sign
+    bp2 = (int(state[3]) ^ sign) - sign
+    limbs = ptr16(acc)
+    while left:
+        # |v| < 2**26 is split at bit 13: 32 products of 13 bits each < 2**31
+        block = 32 if left > 32 else left
+        left -= block
+        high = 0
+        mid = 0
+        low = 0
+        while block:
+            lp1 += f * (bp1 >> 8) >> 3
+            first = ((int(buf[0]) - bias) << 3) - ((lp1 >> 3) + q1 * (bp1 >> 11) >> 8)
+            buf = ptr16(uint(buf) + stride)
+            bp1 += f * first
+            lp2 += f * (bp2 >> 8) >> 3
+            first = f * (first - ((lp2 >> 3) + q2 * (bp2 >> 11) >> 8))
+            bp2 += first
+            first = bp2 - b1 * (first >> 8) >> 6
+            if first < 0:
+                first = 0 - first
+            n = first >> 13
+            first &= 0x1FFF
+            high += n * n
+            mid += n * first
+            low += first * first
+            block -= 1
+        # to Q: high * 2**26, mid * 2**14 and low, in limbs
+        n = int(limbs[4]) + (low & 0xFFFF) + ((mid & 3) << 14)
+        limbs[4] = n
+        n = (n >> 16) + int(limbs[5]) + (low >> 16) + ((mid >> 2) & 0xFFFF) + ((high & 0x3F) << 10)
+        limbs[5] = n
+        acc[3] = int(acc[3]) + (n >> 16) + (mid >> 18) + (high >> 6)
+    state[0] = lp1
+    state[1] = bp1
+    state[2] = lp2
+    state[3] = bp2
