@@ -48,14 +48,14 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
 
-def test_no_acknowledged_item_is_lost_over_twelve_kills(
+def test_no_acknowledged_item_is_lost_over_eight_kills(
     tmp_path: Path, report_line: Callable[[str], None]
 ) -> None:
     path = tmp_path / "items.db"
     chance = random.Random(5)
     acknowledged = 0
     redelivered = 0
-    for _ in range(12):
+    for _ in range(8):
         # Two batches back: a device repeats what it saw no acknowledgement for, and more.
         again = max(0, acknowledged - 34)
         writer = subprocess.Popen(
@@ -87,8 +87,8 @@ def test_no_acknowledged_item_is_lost_over_twelve_kills(
         assert store.alarm == ""
         assert store._db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         store.close()
-    assert redelivered >= 11 * 34
-    report_line(f"store: 12 kill -9, {acknowledged} items acknowledged, 0 lost")
+    assert redelivered >= 7 * 34
+    report_line(f"store: 8 kill -9, {acknowledged} items acknowledged, 0 lost")
 
 
 def test_the_lock_ends_with_a_killed_gateway(tmp_path: Path) -> None:
@@ -131,6 +131,7 @@ new, redelivered = store.append([item(n) for n in range(40, 2000)], {"mqtt": 9})
 assert [stored.item.seq for stored in new] == list(range(50, 2000)), len(new)
 assert redelivered == 10
 assert store.cursor("mqtt") == 9 and store.alarm == ""
+assert store.stats()["reopened"] >= 5
 store.close()
 store = Store(Path(sys.argv[1]))
 assert [s.item.seq for s in store.read_after(0, 5000)] == list(range(2000))
@@ -163,7 +164,7 @@ def test_a_lock_of_another_program_only_delays(
     other.close()
     new, redelivered = store.append([item(0)], {})
     assert ([stored.id for stored in new], redelivered) == ([1], 0)
-    assert store.stats()["reopened"] == 1
+    assert store.stats()["reopened"] == 0
     store.close()
 
 

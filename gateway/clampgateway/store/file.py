@@ -21,6 +21,8 @@ WAL_LIMIT_BYTES = 16 << 20
 # A full check reads the whole file; larger ones would delay the start.
 CHECKED_BYTES_MAX = 32 << 20
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+# Nothing reached the medium, and a rollback leaves everything as it was.
+_HARMLESS = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL}
 
 # Devices are numbered, because their ids would otherwise fill a third of every row. AUTOINCREMENT,
 # because an id must never be given twice, not even after the newest rows were deleted.
@@ -79,9 +81,23 @@ class StoreDamagedError(StoreError):
 
 def error_of(path: Path, doing: str, error: sqlite3.Error) -> StoreError:
     """The StoreError for an error of SQLite."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     text = f"store {path}: {doing}: {error}"
-    return StoreDamagedError(text) if code in _DAMAGE else StoreError(text)
+    return StoreDamagedError(text) if _code(error) in _DAMAGE else StoreError(text)
+
+
+def rolled_back(db: sqlite3.Connection, error: sqlite3.Error) -> bool:
+    """Undo what was begun; whether the connection is then as good as before the error."""
+    if _code(error) not in _HARMLESS:
+        return False
+    try:
+        db.rollback()
+    except sqlite3.Error:
+        return False
+    return True
+
+
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def open_file(path: Path) -> sqlite3.Connection:

@@ -29,7 +29,7 @@ class Store:
     """The store at `path`; its folder is made. Raises StoreError if it cannot be opened.
 
     One connection, for one thread at a time; a second Store on the same path is refused. After
-    an error the file is opened anew at the next call.
+    an error that leaves doubts the file is opened anew at the next call.
     """
 
     def __init__(self, path: Path) -> None:
@@ -269,11 +269,13 @@ class Store:
         return db
 
     def _failed(self, doing: str, error: sqlite3.Error) -> StoreError:
-        self._failure = file.error_of(self.path, doing, error)
-        return self._failure
+        reason = file.error_of(self.path, doing, error)
+        if not file.rolled_back(self._db, error):
+            self._failure = reason
+        return reason
 
     def _ready(self) -> None:
-        """After an error: open the file anew, or set it aside if it is damaged.
+        """After an error of the medium: open the file anew, or set it aside if it is damaged.
 
         A commit whose sync failed may be in the log nevertheless, and what a failed sync left in
         the page cache may never reach the medium. So the log is checkpointed (its pages written
