@@ -11,7 +11,6 @@ import logging
 import os
 import secrets
 import signal
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,8 @@ from clampgateway.health import Health, LoopLag, Progress
 from clampgateway.link import Links
 from clampgateway.model import GatewayError
 from clampgateway.sdnotify import Notifier
-from clampgateway.store import Store, StoreError
+from clampgateway.shutdown import Shutdown
+from clampgateway.store import Store
 from clampgateway.supervisor import Supervisor
 from clampwire.version import __version__
 
@@ -38,13 +38,6 @@ ID_FILE = "gateway.id"
 RECENT_EVENTS = 50
 TICK_S = 0.5
 STATUS_S = 10.0
-# The stop takes 5 s at most; each step has its share.
-FLUSH_S = 0.7
-ACKS_S = 0.05
-SOURCES_S = 0.5
-BRIDGES_S = 2.2
-CORE_S = 0.2
-CLOSE_S = 0.5
 
 
 class StartError(GatewayError):
@@ -151,50 +144,25 @@ class Gateway:
         for task in failed:
             log.critical("gateway ends, part=%s failed", task.get_name(), exc_info=_error(task))
         stopped.cancel()
-        code = await self._stop(core)
-        return 1 if failed else code
+        complete = await self._stop(core)
+        return 0 if complete and not failed else 1
 
-    # --- stop -----------------------------------------------------------------------------------
-
-    async def _stop(self, core: set[asyncio.Task[None]]) -> int:
-        """In order: commit and acknowledge, sources, bridges and API, last commit, checkpoint."""
+    async def _stop(self, core: set[asyncio.Task[None]]) -> bool:
+        """Stops all parts; whether everything that had come was committed."""
         self._notifier.send("STOPPING=1")
         log.info("gateway stops")
-        await self._flush()
-        await asyncio.sleep(ACKS_S)  # the loop writes the acknowledgements of that commit
-        late = await self._supervisor.stop(list(self._sources), SOURCES_S)
-        late += await self._supervisor.stop(["api", *self._bridges], BRIDGES_S)
-        for task in core:
-            task.cancel()
-        await asyncio.wait(core, timeout=CORE_S)
-        complete = await self._flush()
-        try:
-            async with asyncio.timeout(CLOSE_S):
-                await self._thread.close()
-        except TimeoutError:
-            log.critical("the store cannot be closed in time timeout_s=%g", CLOSE_S)
-            late.append("store")
-        if late:
+        stop = Shutdown(self._committer, self._thread, self._feed, self._supervisor, self._mono)
+        await stop.run(self._sources, ["api", *self._bridges], core, self._reachable)
+        if stop.late:
             # What waits for these would never end; all that was acknowledged is committed.
-            log.critical("gateway ends without parts=%s", ",".join(late))
+            log.critical("gateway ends without parts=%s", ",".join(stop.late))
             logging.shutdown()
-            sys.stderr.flush()
             os._exit(1)
         log.info("gateway stopped uptime_s=%.0f", self._mono() - self._started_s)
-        return 0 if complete else 1
+        return stop.complete
 
-    async def _flush(self) -> bool:
-        """Commits what waits; what cannot be committed now stays with its device."""
-        try:
-            async with asyncio.timeout(FLUSH_S):
-                await self._committer.flush()
-        except StoreError as error:
-            log.error("the last commit failed, devices keep their items: %s", error)  # noqa: TRY400 - the reason is complete
-        except TimeoutError:
-            log.error("the last commit takes too long, devices keep their items")  # noqa: TRY400
-        else:
-            return True
-        return False
+    def _reachable(self) -> list[str]:
+        return [name for name, bridge in self._bridges.items() if not _outside(bridge.stats())]
 
     # --- what others ask ------------------------------------------------------------------------
 

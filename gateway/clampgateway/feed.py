@@ -214,17 +214,20 @@ class Feed:
         start = bisect_right(self._tail, position, key=_id_of)
         return self._tail[start : start + limit]
 
+    def backlog(self, name: str) -> int:
+        """How far a reader is behind at most (ids not yet done); 0 if nobody has this name."""
+        return max(0, self.last_id - self._cursors[name]) if name in self._readers else 0
+
     def stats(self) -> dict[str, object]:
-        """Counters, and how far behind each reader is at most (ids not yet done)."""
+        """Counters, and each reader's cursor and backlog."""
         return {
             "last_id": self.last_id,
             "published": self.published,
             "undecodable": self.undecodable,
             "tail": len(self._tail),
             "readers": {
-                name: {"cursor": at, "backlog": max(0, self.last_id - at)}
-                for name, at in self._cursors.items()
-                if name in self._readers
+                name: {"cursor": self._cursors[name], "backlog": self.backlog(name)}
+                for name in self._readers
             },
         }
 

@@ -5,10 +5,12 @@ the gateway.
 """
 
 import contextlib
+import json
 import re
 import signal
 import socket
 import sqlite3
+import subprocess
 import time
 import tomllib
 from collections.abc import Callable, Iterator
@@ -23,8 +25,10 @@ from clampgateway.config.settings import CORE
 from clampgateway.parts import sections
 from clampgateway.sources import SOURCES
 from support.gatewayprocess import GatewayProcess
+from support.mosquitto import Mosquitto
 from support.ports import free_port, wait_for
 from support.ptydevice import PtyDevice
+from support.skips import need_debian
 
 Gateways = Callable[..., GatewayProcess]
 Devices = Callable[[str], PtyDevice]
@@ -204,6 +208,43 @@ def test_an_absent_broker_degrades_and_the_stop_is_in_time(
     assert report["reasons"][0]["part"] == "mqtt"
     assert running.get("/api/v1/stats")["feed"]["readers"]["mqtt"]["backlog"] > 0
     assert running.end() == 0
+
+
+def test_a_stop_delivers_what_is_committed_and_says_farewell(
+    gateway: Gateways, device: Devices, mosquitto: Callable[..., Mosquitto]
+) -> None:
+    program = need_debian("mosquitto-clients", "mosquitto_sub")
+    broker, one = mosquitto(), device("lathe")
+    running = gateway(f"[mqtt]\nport = {broker.port}\n").start()
+    base = "clampwork/default/lathe"
+    command = [program, "-p", str(broker.port), "-F", "%t %r %p"]
+    with subprocess.Popen(
+        [*command, "-q", "1", "-t", f"{base}/data", "-t", "clampwork/default/_gateway/#"],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as subscriber:
+        wait_for(lambda: len(one.acknowledged()) > 20, 15, "acks")
+        assert running.end() == 0
+        time.sleep(0.5)
+        subscriber.terminate()
+        assert subscriber.stdout is not None
+        heard = [line.split(" ", 2) for line in subscriber.stdout.read().splitlines()]
+    (gateway_topic,) = {topic for topic, _, _ in heard if topic != f"{base}/data"}
+    assert heard[-1] == [gateway_topic, "0", "offline"]
+    records = [json.loads(text) for topic, _, text in heard if topic == f"{base}/data"]
+    received = {("lathe", record["boot"], record["seq"]) for record in records}
+    assert len(received) == len(records) > 10
+    # The subscriber may have come after the first ones; it has all of the rest.
+    first = min(received)
+    assert received == {name for name in running.committed() if name >= first}
+    shown = subprocess.run(
+        [*command, "-W", "2", "-t", "clampwork/default/+/availability", "-t", gateway_topic],
+        capture_output=True,
+        text=True,
+        timeout=10,
+        check=False,
+    )
+    assert f"{gateway_topic} 1 offline" in shown.stdout.splitlines()
 
 
 @pytest.mark.parametrize("state_dir", ["/proc/clampwork", "/dev/null/x"])

@@ -22,7 +22,7 @@ LAYERS = (
     ("machines", "ledger", "health", "mqttsession", "committer", "supervisor", "logs", "sdnotify"),
     ("stream",),
     ("sources", "bridges", "api"),
-    ("parts",),
+    ("parts", "shutdown"),
     ("app", "__main__"),
 )
 PAIRS = {("config", "model"), ("__main__", "app")}
