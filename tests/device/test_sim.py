@@ -1,6 +1,5 @@
 """The simulated hardware: the waveform by its formula, the account of a ring, recordings."""
 
-import io
 import math
 from array import array
 
@@ -249,19 +248,27 @@ def test_contacts_bounce_and_keep_their_order():
     assert inputs.level(0) == 1
 
 
-def _file(n: int, signal: object) -> io.BytesIO:
-    """A recording of `n` samples; an array, because a list of floats is ten times its size."""
-    values = array("f")
-    for i in range(n):
-        values.append(signal(i))
-    return io.BytesIO(values)
+class _File:
+    """A recording of `n` samples, made as it is read: the heap has no room for all."""
+
+    def __init__(self, n: int, signal: object) -> None:
+        self.n = n
+        self.signal = signal
+        self.at = 0
+
+    def readinto(self, values: array) -> int:
+        count = min(len(values), self.n - self.at)
+        for i in range(count):
+            values[i] = self.signal(self.at + i)
+        self.at += count
+        return 4 * count
 
 
 def test_a_recording_is_played_through_the_converter():
     def signal(i: int) -> float:
         return 9.0 if i == 700 else 2.0 * math.sin(0.01 * i)
 
-    source = Playback(_file(701, signal), 1000.0, 1, 1000, 2048, (0, 4095))
+    source = Playback(_File(701, signal), 1000.0, 1, 1000, 2048, (0, 4095))
     source.start(5000)
     at = 0
     block = source.take(0)
@@ -280,7 +287,7 @@ def test_a_recording_is_played_through_the_converter():
 
 
 def test_a_torn_frame_is_dropped():
-    source = Playback(_file(5, lambda i: 1.0 + i), 1000.0, 2, 100, 0, (0, 4095))
+    source = Playback(_File(5, lambda i: 1.0 + i), 1000.0, 2, 100, 0, (0, 4095))
     source.start(0)
     buf, _first, frames, _end, _lost = source.take(0)
     assert frames == 2
@@ -291,7 +298,7 @@ def test_a_torn_frame_is_dropped():
 
 def _replay(job: dict, n: int, signal: object) -> list:
     lines: list = []
-    count = replay.run(job, _file(n, signal), lines.append)
+    count = replay.run(job, _File(n, signal), lines.append)
     assert count == len(lines)
     return lines
 
@@ -342,7 +349,7 @@ def test_a_wrong_job_is_refused():
         ({"kind": "vibration", "rate_hz": 10, "full_scale": 1, "unit": "ft"}, "ft"),
     ):
         try:
-            replay.run(job, _file(1, float), None)
+            replay.run(job, _File(1, float), None)
         except replay.JobError as error:
             assert word in str(error)
         else:

@@ -1,0 +1,170 @@
+"""Board files: ours are good for the firmware too, wrong ones are refused with every line."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from clampdevice import board as firmware
+from clamptools.boards import BoardError, board_names, read_board
+from clamptools.errors import UserError
+from clamptools.machines import MACHINES, board_of
+
+GOOD = """\
+[board]
+name = "bench"
+chip = "sim"
+device = "bench-1"
+
+[adc]
+rate_hz = 6400
+slots = 4
+vref_v = 3.3
+temperature_slot = 3
+
+[accelerometer]
+rate_hz = 3200
+bits = 13
+lsb_per_g = 256
+
+[inputs]
+
+[[channel]]
+key = "current1"
+quantity = "current"
+slot = 0
+ct_ratio = 2000
+burden_ohm = 22
+
+[[channel]]
+key = "vibration1"
+quantity = "vibration"
+
+[[channel]]
+key = "input1"
+quantity = "input"
+index = 0
+
+[state]
+on = { channels = ["current1"], above = 0.5 }
+working = [{ channels = ["vibration1"], above = 2 }]
+"""
+
+
+def _problems(tmp_path: Path, text: str) -> list[str]:
+    path = tmp_path / "bench.toml"
+    path.write_text(text)
+    with pytest.raises(BoardError) as caught:
+        read_board(path)
+    lines = str(caught.value).splitlines()
+    assert all(line.startswith(f"{path}: line ") for line in lines)
+    return [line.removeprefix(f"{path}: ") for line in lines]
+
+
+def _line(text: str, part: str) -> int:
+    return next(i for i, line in enumerate(text.splitlines(), 1) if part in line)
+
+
+@pytest.mark.parametrize("name", board_names())
+def test_every_board_of_ours_suits_the_firmware(name: str) -> None:
+    board = read_board(name)
+    assert firmware.check(board)["board"] == name
+    keys = [channel["key"] for channel in board["channels"]]
+    assert len(keys) == len(set(keys))
+
+
+def test_every_machine_has_its_board() -> None:
+    assert {board_of(machine) for machine in MACHINES} <= set(board_names())
+
+
+def test_a_good_file_becomes_board_json(tmp_path: Path) -> None:
+    path = tmp_path / "bench.toml"
+    path.write_text(GOOD)
+    board = read_board(path)
+    firmware.check(board)
+    assert (board["board"], board["chip"], board["name"]) == ("bench", "sim", "bench-1")
+    assert board["sources"]["adc"]["bits"] == 12
+    assert board["sources"]["accelerometer"]["slots"] == 3
+    assert board["channels"][0]["burden_ohm"] == 22
+    assert "a_per_v" not in board["channels"][0]  # absent, not null: the firmware asks for keys
+    assert board["state"]["min_s"]["off"] == 1.0
+    assert "id" not in board
+
+
+def test_an_unknown_board_names_those_there_are() -> None:
+    with pytest.raises(UserError, match="sim-lathe"):
+        read_board("pico-nonsense")
+
+
+def test_a_file_that_is_no_toml(tmp_path: Path) -> None:
+    (problem,) = _problems(tmp_path, "[board\nname = 3")
+    assert "not TOML" in problem
+
+
+def test_seven_mistakes_are_seven_lines(tmp_path: Path) -> None:
+    text = GOOD
+    for before, after in (
+        ('name = "bench"', 'name = "other"'),
+        ("rate_hz = 6400", "rate_hz = 200000"),
+        ("vref_v = 3.3", 'vref_v = "3.3"'),
+        ("[inputs]", "[input]"),
+        ("slot = 0", "slot = 99"),
+        ("index = 0", "index = 0\ndebounce = 5"),
+        ("above = 2 }", 'above = 2, over = "x" }'),
+    ):
+        text = text.replace(before, after)
+    problems = _problems(tmp_path, text)
+    told = {int(re.match(r"line (\d+)", p)[1]) for p in problems}  # type: ignore[index]
+    wrong = ('"other"', "200000", '"3.3"', "[input]", "= 99", "debounce =", "over =")
+    assert {_line(text, part) for part in wrong} <= told
+    assert 'did you mean "debounce_ms"?' in "\n".join(problems)
+    assert 'did you mean "inputs"?' in "\n".join(problems)
+
+
+# The comment `# here` marks the line that must be named.
+_FIRST = '[[channel]]\nkey = "current1"'
+_HERE = '[[channel]] # here\nkey = "current1"'
+
+
+@pytest.mark.parametrize(
+    ("edits", "said"),
+    [
+        ([(_FIRST, _HERE), ("burden_ohm = 22", "a_per_v = 3")], "own burden"),
+        ([(_FIRST, _HERE), ("burden_ohm = 22\n", "")], "no scale"),
+        ([("\nslot = 0\n", "\nslot = 3 # here\n")], "the temperature"),
+        ([("\nslot = 0\n", "\nslot = 4 # here\n")], "4 slots"),
+        ([('key = "vibration1"', 'key = "current1" # here')], "is also channel[0]"),
+        ([("rate_hz = 3200", "rate_hz = 700 # here")], "784 to 6528"),
+        ([('working = [{ channels = ["vibration1"], above = 2 }]',
+           'working = [{ channels = ["input1"], above = 2 }] # here')], "no current or vibration"),
+        ([('quantity = "vibration"', 'quantity = "noise" # here')], "one of current, vibration"),
+        ([("slots = 4", "slots = 4\nring_ms = 5000 # here")], "bytes, 65536 at most"),
+        ([("rate_hz = 6400", "rate_hz = 99999\nring_ms = 2000 # here")], "at most"),
+        ([("slots = 4", "slots = 8"), ("rate_hz = 6400", "rate_hz = 90000 # here")], "has 500000"),
+        ([('chip = "sim"', 'chip = "z80" # here')], "must be 'sim'"),
+        ([('name = "bench"', 'name = "other" # here')], "the file is bench.toml"),
+        ([("temperature_slot = 3", "temperature_slot = 4 # here")], "4 slots, from 0"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_a_mistake_is_named_at_its_line(
+    tmp_path: Path, edits: list[tuple[str, str]], said: str
+) -> None:
+    text = GOOD
+    for before, after in edits:
+        assert text.count(before) == 1, before
+        text = text.replace(before, after)
+    problems = _problems(tmp_path, text)
+    line = _line(text, "# here")
+    assert [p for p in problems if p.startswith(f"line {line}: ") and said in p], problems
+
+
+def test_nothing_to_measure(tmp_path: Path) -> None:
+    text = GOOD[: GOOD.index("[[channel]]")]
+    assert "nothing to measure" in _problems(tmp_path, text)[0]
+
+
+def test_a_second_vibration_channel_is_refused(tmp_path: Path) -> None:
+    extra = '[[channel]]\nkey = "vibration2"\nquantity = "vibration"\n'
+    text = GOOD.replace("[state]", extra + "\n[state]")
+    assert "second channel" in _problems(tmp_path, text)[0]
