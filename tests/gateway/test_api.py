@@ -5,12 +5,15 @@ import contextlib
 import gc
 import json
 import logging
+import re
 import signal
 import socket
 import stat
 import time
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -154,6 +157,13 @@ def test_unknown_paths_and_methods_are_problems(tmp_path: Path) -> None:
         assert status == 405
 
     serve(tmp_path, scenario)
+
+
+def test_every_path_is_documented(root_dir: Path) -> None:
+    text = (root_dir / "docs/api.md").read_text()
+    context: Any = SimpleNamespace(hosts=frozenset(), refused=Refusals())
+    paths = {f"`{min(route.methods)} {route.path}`" for route in create_app(context).routes}  # type: ignore[attr-defined]
+    assert paths == set(re.findall(r"^\| (`[A-Z]+ /.*?`)", text, re.MULTILINE))
 
 
 def test_a_defect_is_a_problem_without_details(
