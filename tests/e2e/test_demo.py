@@ -70,7 +70,7 @@ def test_mosquitto_sub_prints_records(demo: DemoProcess) -> None:
     program = need_debian("mosquitto-clients", "mosquitto_sub")
     text = run_client(
         program, "-h", "127.0.0.1", "-p", str(demo.ports()["mqtt"]), "-v", "-q", "1",
-        "-t", "clampwork/#", "-C", "20", "-W", "20",
+        "-t", "clampwork/#", "-C", "32", "-W", "20",
     )  # fmt: skip
     messages = [line.split(" ", 1) for line in text.splitlines()]
     births = {topic: json.loads(body) for topic, body in messages if topic.endswith("/birth")}

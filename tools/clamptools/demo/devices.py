@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 import tty
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,8 @@ from clamptools.demo.processes import Child, ChildError
 from clamptools.interpreter import Interpreter
 
 SIDE_FILE = "made.jsonl"
+UP_TIMEOUT_S = 15.0
+PRINTED_MAX = 4096
 
 
 class Plan(NamedTuple):
@@ -89,6 +92,7 @@ class SimulatedDevice:
         self._link = ports / self.name
         self._interpreter = interpreter
         self._child: Child | None = None
+        self._ends: tuple[int, ...] = ()
         folder.mkdir(parents=True, exist_ok=True)
         ports.mkdir(parents=True, exist_ok=True)
         (folder / "board.json").write_text(json.dumps(self.board))
@@ -100,15 +104,14 @@ class SimulatedDevice:
         return self._running().pid
 
     def start(self) -> None:
-        """Powers the device up: a new process at a new pty."""
+        """Powers the device up: a new process at a new pty, which nobody can open yet."""
         master, slave = os.openpty()
-        try:
-            # Before anyone opens the port: a fresh terminal would echo every byte to the device.
-            tty.setraw(slave)
-            path = os.ttyname(slave)
-        finally:
-            os.close(slave)
+        # Before anyone opens the port: a fresh terminal would echo every byte to the device.
+        tty.setraw(slave)
         os.set_blocking(master, False)
+        os.set_blocking(slave, False)
+        # Both ends stay open until the firmware runs: what it prints before it dies is not lost.
+        self._ends = (os.dup(master), slave)
         self._child = Child(
             f"device {self.name}",
             self._interpreter.command(device_dir() / "main.py"),
@@ -117,7 +120,36 @@ class SimulatedDevice:
             env=self._interpreter.environment(),
             terminal=master,
         )
-        self._link.symlink_to(path)
+
+    def plug_in(self, timeout_s: float = UP_TIMEOUT_S) -> None:
+        """Waits until the firmware runs, then lets the gateway find the port.
+
+        Raises:
+            ChildError: It ended instead, or does not come up; with what it printed.
+        """
+        child = self._running()
+        power_ups = len(self.side_file.power_ups)
+        deadline = time.monotonic() + timeout_s
+        try:
+            while self.side_file.heads() <= power_ups:
+                if not child.running or time.monotonic() > deadline:
+                    raise ChildError(f"device {self.name} does not come up:\n{self._printed()}")
+                time.sleep(0.02)
+            self._link.symlink_to(os.ttyname(self._ends[1]))
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        ends, self._ends = self._ends, ()
+        for end in ends:
+            os.close(end)
+
+    def _printed(self) -> str:
+        try:
+            text = os.read(self._ends[1], PRINTED_MAX).decode(errors="replace")
+        except BlockingIOError:
+            text = ""
+        return text + self._running().tail()
 
     def check(self) -> None:
         """Raises ChildError if the device is off or its process has ended."""
@@ -133,6 +165,7 @@ class SimulatedDevice:
 
     def _end(self, number: signal.Signals) -> None:
         child, self._child = self._child, None
+        self._let_go()
         if child is not None:
             self._link.unlink(missing_ok=True)
             child.stop(number)
@@ -150,6 +183,12 @@ class SideFile:
         self._path = path
         self._offset = 0
         self.power_ups: list[PowerUp] = []
+
+    def heads(self) -> int:
+        """How many power-ups are in the file, read or not."""
+        if not self._path.exists():
+            return 0
+        return self._path.read_bytes().count(b'"describes"')
 
     def read(self) -> list[Made]:
         """New items, oldest first; a line that is not complete yet waits for the next call.

@@ -11,6 +11,7 @@ import asyncio
 import math
 import struct
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from pymodbus import ModbusException
@@ -49,36 +50,55 @@ class SlotRead(NamedTuple):
     floats: tuple[float, ...]
 
 
+@dataclass
+class ModbusLog:
+    """What a client saw: number of requests, what was wrong at once, and every slot."""
+
+    reads: int = 0
+    mismatches: list[str] = field(default_factory=list)
+    slots: list[SlotRead] = field(default_factory=list)
+
+    def judge(self, received: Mapping[Key, Received]) -> list[str]:
+        """All mismatches: those found while reading, and slots that differ from their record."""
+        found = list(self.mismatches)
+        for slot in self.slots:
+            found += _compare(slot, received)
+        return found
+
+    @property
+    def compared(self) -> int:
+        """Slots with a good record, whose numbers `judge` compares."""
+        return sum(slot.quality == _GOOD for slot in self.slots)
+
+
 class ModbusReader:
-    """Reads all units again and again. `reads` are requests, `mismatches` what was wrong."""
+    """Reads all units again and again and writes the log. To be made in a running loop."""
 
     def __init__(self, host: str, port: int) -> None:
         self._client = AsyncModbusTcpClient(host, port=port, timeout=TIMEOUT_S, reconnect_delay=0)
-        self.reads = 0
-        self.mismatches: list[str] = []
-        self.slots: list[SlotRead] = []
+        self.log = ModbusLog()
 
     async def poll(self) -> None:
         """One round over the gateway's unit and every device's."""
         try:
             if not self._client.connected and not await self._client.connect():
-                self.mismatches.append("the Modbus port does not accept a connection")
+                self.log.mismatches.append("the Modbus port does not accept a connection")
                 return
             await self._check_tests(schema.GATEWAY_UNIT)
             for unit, device in await self._directory():
                 await self._check_tests(unit)
                 await self._read_slots(unit, device)
         except ModbusException as error:
-            self.mismatches.append(f"Modbus request failed: {error}")
+            self.log.mismatches.append(f"Modbus request failed: {error}")
 
     def close(self) -> None:
         self._client.close()
 
     async def _read(self, unit: int, address: int, count: int) -> bytes:
         """Registers as bytes, by FC 03 and FC 04 in turn. Raises ModbusException."""
-        self.reads += 1
+        self.log.reads += 1
         read = self._client.read_holding_registers
-        if self.reads % 2:
+        if self.log.reads % 2:
             read = self._client.read_input_registers
         response = await read(address, count=count, device_id=unit)
         if response.isError():
@@ -89,7 +109,7 @@ class ModbusReader:
         words = bytearray(await self._read(unit, 0, _TESTS_SIZE))
         words[_UNIT_KIND_AT : _UNIT_KIND_AT + 2] = b"\0\0"
         if words != _TEST_WORDS:
-            self.mismatches.append(f"unit {unit}: test patterns read {words.hex(' ', 2)}")
+            self.log.mismatches.append(f"unit {unit}: test patterns read {words.hex(' ', 2)}")
 
     async def _directory(self) -> list[tuple[int, str]]:
         """Unit and id of every device, from the gateway's own unit."""
@@ -109,7 +129,7 @@ class ModbusReader:
         for slot in range(1, channels + 1):
             words = await self._read(unit, schema.slot_address(slot), _SLOT_SIZE)
             boot, seq = struct.unpack_from(">II", words, 2 * 18)
-            self.slots.append(
+            self.log.slots.append(
                 SlotRead(
                     device,
                     _text(words[2 * schema.KEY_AT :]),
@@ -120,18 +140,6 @@ class ModbusReader:
                     struct.unpack_from(f">{schema.FEATURES}f", words, 2 * schema.FLOATS_AT),
                 )
             )
-
-    def judge(self, received: Mapping[Key, Received]) -> list[str]:
-        """All mismatches: those found while reading, and slots that differ from their record."""
-        found = list(self.mismatches)
-        for slot in self.slots:
-            found += _compare(slot, received)
-        return found
-
-    @property
-    def compared(self) -> int:
-        """Slots with a good record, whose numbers `judge` compares."""
-        return sum(slot.quality == _GOOD for slot in self.slots)
 
 
 def _compare(slot: SlotRead, received: Mapping[Key, Received]) -> list[str]:

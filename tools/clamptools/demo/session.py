@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from clamptools.demo.account import Account, Key
-from clamptools.demo.modbus import ModbusReader, poll_until
+from clamptools.demo.modbus import ModbusLog, ModbusReader, poll_until
 from clamptools.demo.stack import GATEWAY_ID, HOST, ROOT, Stack
 from clamptools.demo.subscriber import Subscriber
 from clamptools.livetable import LiveTable
@@ -33,7 +33,7 @@ class Evidence:
     """What a run leaves to be judged. `phantoms` were received, but no device made them."""
 
     account: Account
-    modbus: ModbusReader
+    modbus: ModbusLog
     odd: list[str]
     phantoms: list[Key]
     gateway_code: int | None
@@ -158,7 +158,7 @@ class Session:
             if key not in self._account.made and key not in later.made
         ]
         return Evidence(
-            self._account, self._modbus, self._subscriber.odd, phantoms, code, interrupted
+            self._account, self._modbus.log, self._subscriber.odd, phantoms, code, interrupted
         )
 
     def _look(self, table: LiveTable) -> None:

@@ -119,8 +119,11 @@ class Stack:
             store.close()
 
     def start_devices(self) -> None:
+        """Powers all devices up. Raises ChildError if one does not come up."""
         for device in self.devices:
             device.start()
+        for device in self.devices:
+            device.plug_in()
 
     def stop_devices(self) -> None:
         for device in self.devices:
