@@ -27,11 +27,11 @@ from clampgateway.sources import SOURCES
 from support.gatewayprocess import GatewayProcess
 from support.mosquitto import Mosquitto
 from support.ports import free_port, wait_for
-from support.ptydevice import PtyDevice
+from support.ptythread import ThreadedDevice
 from support.skips import need_debian
 
 Gateways = Callable[..., GatewayProcess]
-Devices = Callable[[str], PtyDevice]
+Devices = Callable[[str], ThreadedDevice]
 
 
 @pytest.fixture
@@ -53,11 +53,11 @@ def gateway(tmp_path: Path) -> Iterator[Gateways]:
 @pytest.fixture
 def device(tmp_path: Path) -> Iterator[Devices]:
     """Makes devices that are plugged into the gateway's folder of ports."""
-    made: list[PtyDevice] = []
+    made: list[ThreadedDevice] = []
 
-    def make(name: str) -> PtyDevice:
+    def make(name: str) -> ThreadedDevice:
         (tmp_path / "ports").mkdir(exist_ok=True)
-        made.append(PtyDevice(tmp_path / "ports", name))
+        made.append(ThreadedDevice(tmp_path / "ports", name))
         made[-1].plug()
         return made[-1]
 
