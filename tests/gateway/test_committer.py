@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable
@@ -42,9 +43,8 @@ class Bench:
 
     def ack(self, items: list[Item]) -> None:
         """What a link does; looks into the file by a connection of its own."""
-        with sqlite3.connect(self.store.path) as db:
+        with contextlib.closing(sqlite3.connect(self.store.path)) as db:
             kept = {seq for (seq,) in db.execute("SELECT seq FROM items")}
-        db.close()
         for one in items:
             assert one.seq in kept, "acknowledged before it was committed"
             self.acked.append(one.seq)

@@ -1,64 +1,73 @@
-"""A device at the end of a pty: the firmware's own link, in a thread, for a real gateway."""
+"""A device at the end of a pseudo-terminal, in real time, that a test plugs and unplugs."""
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 import os
-import threading
 import time
-import tty
 from pathlib import Path
 
 from support.devicelink import DeviceModel
 
+STEP_S = 0.02
+
 
 class PtyDevice:
-    """A device at the end of a pty, made of the firmware's link. Its port is a symbolic link."""
+    """`path` is the port's name: a link to whatever terminal the device is plugged into."""
 
-    def __init__(self, ports: Path, name: str, record_s: float = 0.05) -> None:
-        self.model = DeviceModel(name)
-        self.path = ports / name
-        self._record_s = record_s
-        self._over = threading.Event()
-        self._thread: threading.Thread | None = None
+    def __init__(self, path: Path, device: DeviceModel) -> None:
+        self.path = path
+        self.device = device
+        self.reads = True
+        self._begun_s = time.monotonic()
+        self._fds: tuple[int, int] | None = None
+        self._rest = b""
+        self._task: asyncio.Task[None] | None = None
 
     def plug(self) -> None:
-        self._master, slave = os.openpty()
-        tty.setraw(slave)
-        os.set_blocking(self._master, False)
+        """Appear under `path`, on a terminal of a new number, and run."""
+        master, slave = os.openpty()
+        os.set_blocking(master, False)
+        self._fds = master, slave
+        self._rest = b""
         self.path.symlink_to(os.ttyname(slave))
-        self._slave = slave
-        self._over.clear()
-        self._thread = threading.Thread(target=self._live, daemon=True)
-        self._thread.start()
+        self._task = asyncio.create_task(self._run())
 
     def unplug(self) -> None:
-        self._over.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
-            self.path.unlink()
-            os.close(self._slave)
-            os.close(self._master)
+        """Vanish; the device goes on and keeps what it makes."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        self.path.unlink(missing_ok=True)
+        if self._fds is not None:
+            os.close(self._fds[0])
+            os.close(self._fds[1])
+            self._fds = None
 
-    def _live(self) -> None:
-        started = time.monotonic() - self.model.now_us / 1e6
-        due = 0.0
-        out = b""
-        while not self._over.is_set():
-            self.model.now_us = int((time.monotonic() - started) * 1e6)
-            with contextlib.suppress(BlockingIOError, OSError):
-                self.model.give(os.read(self._master, 4096))
-            if self.model.link.confirmed and time.monotonic() >= due:
-                due = time.monotonic() + self._record_s
-                self.model.record(4.5)
-            out += self.model.take()
-            with contextlib.suppress(BlockingIOError, OSError):
-                out = out[os.write(self._master, out[:512]) :]
-            time.sleep(0.005)
+    async def _run(self) -> None:
+        while True:
+            self.turn()
+            await asyncio.sleep(STEP_S)
 
-    def acknowledged(self) -> set[tuple[int, int]]:
-        """Names of the records that the device may forget: their commit was told."""
-        spool = self.model.spool
-        kept = {spool.oldest_seq + place for place in range(len(spool))}
-        return {name for name in self.model.made if name[1] not in kept}
+    def turn(self) -> None:
+        """What the firmware does in one turn of its loop."""
+        self.device.now_us = int(1e6 * (time.monotonic() - self._begun_s))
+        if self._fds is None:
+            return
+        master = self._fds[0]
+        try:
+            while self.reads:
+                self.device.give(os.read(master, 4096))
+        except OSError:
+            pass  # nothing to read, or nobody has opened the port
+        self.write(self._rest or self.device.take())
+
+    def write(self, data: bytes) -> int:
+        """Write as far as the port takes it; the rest is kept for the next turn."""
+        self._rest = data
+        try:
+            while self._rest and self._fds is not None:
+                self._rest = self._rest[os.write(self._fds[0], self._rest) :]
+        except OSError:
+            pass
+        return len(data) - len(self._rest)

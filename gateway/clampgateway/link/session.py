@@ -253,6 +253,8 @@ class LinkSession:
             self._set_online(False)
         self._intake.settle(now_us)
         self._commands.expire(now_us)
+        # Never before a frame was heard: the port may be another machine's, and to a CNC control
+        # our flag byte may mean "start".
         if self.state == "waiting" and self._deframer.frames and now_us >= self._ask_due_us:
             self._asks += 1
             self._ask_due_us = now_us + (ASK_US if self._asks < ASKS_MAX else ASK_RARELY_US)

@@ -29,6 +29,7 @@ _log = logging.getLogger(__name__)
 SCAN_S = 0.5
 RETRY_FIRST_S = 0.2
 RETRY_MOST_S = 2.0
+ABSENT_MOST_S = 0.5
 OPEN_TIMEOUT_S = 5.0
 RELEASE_MOST_S = 3600.0
 _SAID = {
@@ -72,7 +73,20 @@ class Port:
         self.stream: DeviceStream | None = None
         self.transport: serialx.BaseSerialTransport | None = None
         self.released_until_s = 0.0
-        self.nudge = asyncio.Event()
+        self._nudge = asyncio.Event()
+
+    async def wait(self, seconds: float) -> None:
+        """Wait so long, or until somebody nudges."""
+        self._nudge.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._nudge.wait()
+        except TimeoutError:
+            return
+
+    def nudge(self) -> None:
+        """Look at once what is to be done now."""
+        self._nudge.set()
 
     def stats(self) -> dict[str, object]:
         session = self.stream.session if self.stream is not None else None
@@ -145,7 +159,11 @@ class SerialSource:
     async def _keep(self, port: Port) -> None:
         """Open the port again and again; returns when a pattern's port is no longer there."""
         while True:
-            if await self._rest(port):
+            left_s = port.released_until_s - self._now_s()
+            if left_s > 0:
+                port.state = "released"
+                await port.wait(left_s)
+                port.retry_s = RETRY_FIRST_S
                 continue
             if self._pattern and not _there(port.path):
                 return
@@ -154,23 +172,17 @@ class SerialSource:
             except (OSError, serialx.SerialException) as error:
                 port.open_failures += 1
                 self._say(port, error)
+            if port.released_until_s > self._now_s():
+                continue
             port.state = "waiting"
-            await asyncio.sleep(port.retry_s)
-            port.retry_s = min(2 * port.retry_s, RETRY_MOST_S)
+            # A name that is not there costs nothing to look for.
+            most_s = RETRY_MOST_S if _there(port.path) else ABSENT_MOST_S
+            port.retry_s = min(port.retry_s, most_s)
+            await port.wait(port.retry_s)
+            port.retry_s = 2 * port.retry_s
 
-    async def _rest(self, port: Port) -> bool:
-        """Stay away from a released port; whether it was released."""
-        left_s = port.released_until_s - self._clocks.mono_us() / 1e6
-        if left_s <= 0:
-            return False
-        port.state = "released"
-        port.nudge.clear()
-        try:
-            async with asyncio.timeout(left_s):
-                await port.nudge.wait()
-        except TimeoutError:
-            port.retry_s = RETRY_FIRST_S
-        return True
+    def _now_s(self) -> float:
+        return self._clocks.mono_us() / 1e6
 
     async def _serve(self, port: Port) -> None:
         """Open, and stay until the connection is lost. Raises OSError or SerialException."""
@@ -200,7 +212,7 @@ class SerialSource:
         session = stream.session
         if session is not None and session.stats()["frames"]:
             port.retry_s = RETRY_FIRST_S  # a device was there: it will be back soon
-        if not port.released_until_s > self._clocks.mono_us() / 1e6:
+        if port.released_until_s <= self._now_s():
             port.disconnects += 1
             _log.warning("port was disconnected, trying again port=%s", port.path)
 
@@ -221,9 +233,9 @@ class SerialSource:
             raise ValueError(f"release for {seconds} s, must be 0 to {RELEASE_MOST_S:.0f} s")
         chosen = self._named(port)
         for kept in chosen:
-            kept.released_until_s = self._clocks.mono_us() / 1e6 + seconds
+            kept.released_until_s = self._now_s() + seconds
             kept.releases += seconds > 0
-            kept.nudge.set()
+            kept.nudge()
             transport = kept.transport
             if seconds > 0 and transport is not None:
                 _log.info("port is released port=%s seconds=%g", kept.path, seconds)
