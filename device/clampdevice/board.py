@@ -58,7 +58,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _no_numbers(path: str, part: dict, keys: object) -> list:
+def _no_numbers(path: str, part: dict, keys: tuple | dict) -> list:
     """A problem for each of the keys that is no number above 0."""
     return [
         f"{path}.{key}: a number above 0 is expected, not {part.get(key)!r}"
@@ -85,7 +85,7 @@ def _check_channel(channel: dict, sources: dict, keys: list, problems: list) -> 
     elif quantity == "current":
         slots = sources[source].get("slots")
         slot = channel.get("slot")
-        if not _is_number(slot) or (_is_number(slots) and not 0 <= slot < slots):
+        if not isinstance(slot, int) or (isinstance(slots, int) and not 0 <= slot < slots):
             problems.append(f"{key}: slot {slot!r}, of {slots!r} slots of the adc")
     if quantity == "current":
         _check_scale(key, channel, problems)

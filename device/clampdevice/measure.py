@@ -60,7 +60,9 @@ class _Temperature:
         return 27 - (volts - _TEMPERATURE_V_27) / _TEMPERATURE_V_PER_K
 
 
-def make_channel(config: dict, board: dict, sources: dict, kernels) -> object:
+def make_channel(
+    config: dict, board: dict, sources: dict, kernels
+) -> CurrentChannel | VibrationChannel | InputChannel:
     """The channel object for one entry of board.json's `channels`.
 
     Raises:
@@ -69,8 +71,11 @@ def make_channel(config: dict, board: dict, sources: dict, kernels) -> object:
     quantity = config["quantity"]
     if quantity == "input":
         return InputChannel(config)
-    make = {"current": CurrentChannel, "vibration": VibrationChannel}.get(quantity)
-    if make is None:
+    if quantity == "current":
+        make = CurrentChannel
+    elif quantity == "vibration":
+        make = VibrationChannel
+    else:
         raise ValueError(f"{config['key']}: no channel for the quantity {quantity!r}")
     name = make.source_name
     if name not in sources:
@@ -99,10 +104,16 @@ class Measurement:
         temperature_c: of the chip, from the ADC's own slot; NaN without.
     """
 
-    def __init__(self, config: dict, sources: dict, kernels=None) -> None:
+    def __init__(
+        self, config: dict, sources: dict, kernels=None, on_record=None, on_event=None,
+        on_overrun=None, on_window=None,
+    ) -> None:  # fmt: skip
         if kernels is None:
             from clampdevice import kernels
-        self.on_record = self.on_event = self.on_overrun = self.on_window = None
+        self.on_record = on_record
+        self.on_event = on_event
+        self.on_overrun = on_overrun
+        self.on_window = on_window
         self.overruns = self.lost_samples = self.faults = 0
         self.temperature_c = float("nan")
         self.channels = tuple(
@@ -112,9 +123,9 @@ class Measurement:
         self._input_channels = [
             (index, channel)
             for index, channel in enumerate(self.channels)
-            if channel.source_name is None
+            if isinstance(channel, InputChannel)
         ]
-        self._samplers = []
+        self._samplers: list = []  # (Sampler, [(index, channel) fed by it])
         self._temperature = None
         for name in ("adc", "accelerometer"):
             if name in sources:
@@ -126,15 +137,14 @@ class Measurement:
         self._frames = False  # whether any source gave a frame to this record
 
     def _add_sampler(self, name: str, config: dict, source, kernels) -> None:
-        feeding = [channel for channel in self.channels if channel.source_name == name]
-        if not feeding:
+        fed = [pair for pair in enumerate(self.channels) if pair[1].source_name == name]
+        if not fed:
             return
-        consumers = list(feeding)
+        consumers: list = [channel for _index, channel in fed]
         if config.get("temperature_slot") is not None:
             self._temperature = _Temperature(config, kernels)
             consumers.append(self._temperature)
-        indexes = [i for i, channel in enumerate(self.channels) if channel.source_name == name]
-        self._samplers.append((Sampler(name, source, consumers, WINDOW_US), indexes))
+        self._samplers.append((Sampler(name, source, consumers, WINDOW_US), fed))
 
     @property
     def window_end_us(self) -> int:
@@ -144,7 +154,7 @@ class Measurement:
     def start(self, now_us: int) -> None:
         """Starts the sources; windows end at now_us + k * 200 ms, records at + k * 1 s."""
         self._end_us = now_us + WINDOW_US
-        for sampler, _indexes in self._samplers:
+        for sampler, _fed in self._samplers:
             sampler.start(now_us)
         if self._inputs is not None:
             self._inputs.start(now_us)
@@ -160,51 +170,50 @@ class Measurement:
         moved = True
         while moved:
             moved = False
-            for sampler, indexes in self._samplers:
-                if self._step(sampler, indexes, now_us):
+            for sampler, fed in self._samplers:
+                if self._step(sampler, fed, now_us):
                     moved = True
                     done += 1
         if now_us < self._end_us:
             return done
-        for sampler, indexes in self._samplers:
+        for sampler, fed in self._samplers:
             if not sampler.ready:
                 if now_us - self._end_us < GRACE_US:
                     return done
-                self._silent(sampler, indexes, "no samples for the window", now_us)
+                self._silent(sampler, fed, "no samples for the window", now_us)
         self._close_window()
         return done + 1
 
-    def _step(self, sampler: Sampler, indexes: list, now_us: int) -> bool:
+    def _step(self, sampler: Sampler, fed: list, now_us: int) -> bool:
         was_silent = sampler.silent
         try:
             moved = sampler.step(now_us)
         except OSError as error:
-            self._silent(sampler, indexes, str(error), now_us)
+            self._silent(sampler, fed, str(error), now_us)
             return False
         if sampler.lost is not None:
             from_us, to_us, frames = sampler.lost
             sampler.lost = None
-            self._lost(indexes, from_us, to_us, frames)
+            self._lost(fed, from_us, to_us, frames)
         if was_silent and not sampler.silent:
-            for index in indexes:
+            for index, _channel in fed:
                 self._tell(now_us, index, FAULT_CLEARED, 0, sampler.name + ": samples again")
         return moved
 
-    def _silent(self, sampler: Sampler, indexes: list, text: str, now_us: int) -> None:
+    def _silent(self, sampler: Sampler, fed: list, text: str, now_us: int) -> None:
         if not sampler.silent:
             self.faults += 1
-            for index in indexes:
+            for index, _channel in fed:
                 self._tell(now_us, index, FAULT, 0, sampler.name + ": " + text)
         sampler.give_up()
 
-    def _lost(self, indexes: list, from_us: int, to_us: int, frames: int) -> None:
+    def _lost(self, fed: list, from_us: int, to_us: int, frames: int) -> None:
         self.overruns += 1
-        for index in indexes:
-            samples = frames  # of each axis, too: a frame is one moment of a channel
-            self.lost_samples += samples
+        for index, _channel in fed:
+            self.lost_samples += frames  # an accelerometer's frame is one sample of its channel
             if self.on_overrun is not None:
                 to_ms = to_us // 1000
-                self.on_overrun(to_ms, index, from_us // 1000, to_ms, samples)
+                self.on_overrun(to_ms, index, from_us // 1000, to_ms, frames)
 
     def _tell(self, at_us: int, channel: int, kind: int, value: int, text: str) -> None:
         if self.on_event is not None:
@@ -221,7 +230,7 @@ class Measurement:
             for index, channel in self._input_channels:
                 since_us = channel.settled(at_us)
                 if since_us is not None:
-                    self._tell(since_us, index, INPUT, channel.state, channel.key)
+                    self._tell(since_us, index, INPUT, channel.state or 0, channel.key)
             if edge is None:
                 return done
             done += 1
@@ -231,9 +240,8 @@ class Measurement:
 
     def _close_window(self) -> None:
         end_us = self._end_us
-        for sampler, indexes in self._samplers:
-            for index in indexes:
-                channel = self.channels[index]
+        for sampler, fed in self._samplers:
+            for index, channel in fed:
                 channel.close(sampler.gap)
                 self._frames = self._frames or channel.level is not None
                 if self.on_window is not None:
@@ -246,17 +254,17 @@ class Measurement:
         self._windows += 1
         if self._windows == WINDOWS_PER_RECORD:
             self._close_record(end_us)
-        for sampler, _indexes in self._samplers:
+        for sampler, _fed in self._samplers:
             sampler.next_window()
         self._end_us = end_us + WINDOW_US
 
     def _close_record(self, end_us: int) -> None:
         """Tells the record, unless a stall of the device took all of it: then a gap says so."""
         self._windows = 0
-        silent = []
-        for sampler, indexes in self._samplers:
+        silent: list = []
+        for sampler, fed in self._samplers:
             if sampler.silent:
-                silent += indexes
+                silent += [index for index, _channel in fed]
         told = self._frames or silent or not self._samplers
         self._frames = False
         if self._temperature is not None:
@@ -264,7 +272,7 @@ class Measurement:
         flags = []
         values = []
         for index, channel in enumerate(self.channels):
-            if channel.source_name is None:
+            if isinstance(channel, InputChannel):
                 own, numbers = channel.record(end_us)
             else:
                 own, numbers = channel.record()

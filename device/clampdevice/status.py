@@ -87,7 +87,7 @@ class InputChannel:
 class _Threshold:
     """A sum of channels against a limit, with hysteresis."""
 
-    def __init__(self, config: dict, channels: list, hysteresis: float) -> None:
+    def __init__(self, config: dict, channels: tuple, hysteresis: float) -> None:
         keys = config["channels"]
         self._channels = [channel for channel in channels if channel.key in keys]
         self._above = config["above"]
@@ -137,7 +137,7 @@ class MachineState:
         channels: the channels of the device.
     """
 
-    def __init__(self, config: dict, channels: list) -> None:
+    def __init__(self, config: dict, channels: tuple) -> None:
         hysteresis = config.get("hysteresis_pct", DEFAULT_HYSTERESIS_PCT) / 100
         self._on = _Threshold(config["on"], channels, hysteresis)
         self._working = [_Threshold(part, channels, hysteresis) for part in config["working"]]
@@ -148,7 +148,7 @@ class MachineState:
         self._why = self._on
         # Since when each has held without a break: no samples; off; idle or more; less than
         # working; working. None while it does not.
-        self._since = {"none": None, "off": None, "on": None, "rest": None, "working": None}
+        self._since: dict = {"none": None, "off": None, "on": None, "rest": None, "working": None}
 
     def window(self, begin_us: int, end_us: int) -> tuple | None:
         """Takes the levels of one window; (at_us, state, reason) if the state changes."""

@@ -40,7 +40,7 @@ class _Axis:
             kernels.clear_acc(self._v_acc)
         self.v_q = self.v_n = 0  # sum of squares of the window closed last, and its samples
         self.record_v_q = self.record_v_n = 0
-        self.mom = None
+        self.mom = array("I")
         self._reference = ZERO
         self.m2 = self.m4 = self.m_n = 0  # central, of the window closed last
         self.record_m2 = self.record_m4 = 0
@@ -55,7 +55,7 @@ class _Axis:
             self._kernels.velocity(
                 buf, first, n, self._stride, ZERO, self.coef, self._state, self._v_acc
             )
-        if self.mom is not None:
+        if self.mom:
             self._kernels.moments(buf, first, n, self._stride, self._reference, self.mom)
 
     def close(self, settled: bool) -> None:
@@ -66,14 +66,15 @@ class _Axis:
             self.v_q, self.v_n = (q, n) if settled else (0, 0)
             self.record_v_q += self.v_q
             self.record_v_n += self.v_n
-        if self.mom is not None:
+        if self.mom:
             self._close_moments()
 
     def _close_moments(self) -> None:
         """Moves the moments from the reference (an old mean) to the window's own mean."""
-        m2, m3, m4, n = self._kernels.read_moments(self.mom)
-        for i in range(len(self.mom)):
-            self.mom[i] = 0
+        mom = self.mom
+        m2, m3, m4, n = self._kernels.read_moments(mom)
+        for i in range(self._kernels.MOM_WORDS):
+            mom[i] = 0
         self.m_n = n
         if not n:
             return
@@ -190,7 +191,7 @@ class VibrationChannel:
             window = axis.window
             n = window.n
             moments = None
-            if axis.mom is not None and n:
+            if axis.mom and n:
                 moments = (axis.m2 / n, axis.m4 / n / n / n)
             sums = (n, window.rms_q, window.mean_q, window.peak_q, window.rails)
             states.append((sums, axis.v_q, axis.v_n, moments))
@@ -202,7 +203,7 @@ class VibrationChannel:
         """(flags, values) of the record that ends here, and begins the next."""
         states = []
         for axis in self._axes:
-            moments = None if axis.mom is None else (axis.record_m2, axis.record_m4)
+            moments = (axis.record_m2, axis.record_m4)  # zeros where nobody asked for them
             states.append((axis.window.take_record(), axis.record_v_q, axis.record_v_n, moments))
             axis.record_v_q = axis.record_v_n = axis.record_m2 = axis.record_m4 = 0
         features, below = self._values(states)

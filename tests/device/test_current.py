@@ -79,7 +79,7 @@ def test_every_default_value_survives_the_wire():
     channel = _channel(features=["rms", "peak", "mean", "crest"])
     _feed(channel, 20.0, 0.4, dc_a=0.5)
     _flags, values = channel.record()
-    layout = [(code, mult, exp) for _k, _u, code, mult, exp in channel.describe()[-1]]
+    layout = tuple((code, mult, exp) for _k, _u, code, mult, exp in channel.describe()[-1])
     back = unpack_values(layout, pack_values(layout, values))
     for before, after, (_code, mult, exp) in zip(values, back, layout):
         assert abs(before - after) <= 0.51 * mult * 10.0**exp

@@ -76,13 +76,15 @@ class Run:
         self.events = [fields for kind, fields in lines if kind == "event"]
         self.overruns = [fields for kind, fields in lines if kind == "overrun"]
         self.temperature_c = lines[-1][1]
-        layout = [tuple(f[2:]) for channel in self.channels for f in channel[3]]
-        self.records: list[tuple[int, list[int], dict[tuple[str, str], float | None]]] = []
+        layout = tuple(tuple(f[2:]) for channel in self.channels for f in channel[3])
+        self.records: list[tuple[int, list[int], dict[tuple[str, str], Any]]] = []
         for kind, fields in lines:
             if kind == "record":
                 end_ms, windows, flags, numbers = fields
                 assert windows == 5
-                sent = iter(values.unpack_values(layout, values.pack_values(layout, numbers)))
+                sent = iter(
+                    values.unpack_values(layout, values.pack_values(layout, tuple(numbers)))
+                )
                 named = {(c[0], f[0]): next(sent) for c in self.channels for f in c[3]}
                 self.records.append((end_ms, flags, named))
 

@@ -8,7 +8,7 @@ from clampwire import messages
 from clampwire.values import BAD, BELOW_FLOOR, GAP
 
 try:
-    import micropython
+    micropython = __import__("micropython")
 except ImportError:
     micropython = None
 
@@ -46,7 +46,8 @@ class Source:
             for _ in range(slots):
                 self.buf.append(zero + (half if i % 2 else -half))
         self.block = self.lost = 0
-        self.broken = None  # an OSError to raise, or "silent"
+        self.silent = False
+        self.error: OSError | None = None
         self.result = [self.buf, 0, self.frames, 0, 0]
 
     def start(self, now_us: int) -> None:
@@ -57,10 +58,10 @@ class Source:
         self.lost = blocks * self.frames
 
     def take(self, now_us: int):
-        if self.broken == "silent":
+        if self.silent:
             return None
-        if self.broken is not None:
-            raise self.broken
+        if self.error is not None:
+            raise self.error
         end_us = self.start_us + 40000 * (self.block + 1)
         if end_us > now_us:
             return None
@@ -195,7 +196,7 @@ def test_a_stall_of_all_is_a_gap_and_no_record_of_nothing():
 def test_a_silent_source_is_a_fault_of_its_channels_only():
     bench = Bench()
     bench.run(1.5)
-    bench.accelerometer.broken = "silent"
+    bench.accelerometer.silent = True
     bench.run(2.0)
     faults = [event for event in bench.events if event[2] == FAULT]
     assert len(faults) == 1
@@ -210,7 +211,7 @@ def test_a_silent_source_is_a_fault_of_its_channels_only():
     assert bench.records[2][2] == [0, 0, GAP | BAD, 0]
     assert bench.records[2][3][4:8] == [None] * 4
     assert None not in bench.records[2][3][:4]
-    bench.accelerometer.broken = None
+    bench.accelerometer.silent = False
     bench.accelerometer.block += 50
     bench.run(2.0)
     assert [event[1] for event in bench.events if event[2] == FAULT_CLEARED] == [2]
@@ -221,7 +222,7 @@ def test_a_silent_source_is_a_fault_of_its_channels_only():
 def test_an_error_of_the_hardware_is_a_fault_with_its_text():
     bench = Bench()
     bench.run(1.0)
-    bench.adc.broken = OSError("FIFO stuck")
+    bench.adc.error = OSError("FIFO stuck")
     bench.run(1.5)
     faults = [event for event in bench.events if event[2] == FAULT]
     assert [event[1] for event in faults] == [0, 1]

@@ -14,9 +14,9 @@ CONFIG = {
 
 
 class Channel:
-    def __init__(self, key: str, unit: str) -> None:
+    def __init__(self, key: str, unit: str, level: float | None = 0.0) -> None:
         self.key = key
-        self.level = 0.0
+        self.level = level
         self._unit = unit
 
     def describe(self) -> tuple:
@@ -27,10 +27,10 @@ class Machine:
     def __init__(self) -> None:
         self.current = Channel("current1", "A")
         self.vibration = Channel("vibration1", "m/s2")
-        self.state = MachineState(CONFIG, [self.current, self.vibration])
+        self.state = MachineState(CONFIG, (self.current, self.vibration))
         self.at_us = 0
 
-    def run(self, *levels: object) -> list:
+    def run(self, *levels: float | tuple | None) -> list:
         """Windows of 200 ms; the changes as (ms, state)."""
         changes = []
         for level in levels:

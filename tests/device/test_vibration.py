@@ -21,7 +21,7 @@ class Source:
 
 
 def _channel(chip: dict = FINE, rate_hz: float = 3200.0, **extra: object) -> VibrationChannel:
-    config = {"key": "vibration1", "quantity": "vibration"}
+    config: dict = {"key": "vibration1", "quantity": "vibration"}
     config.update(extra)
     return VibrationChannel(config, chip, Source(rate_hz), kernels)
 
@@ -82,6 +82,7 @@ def test_the_vector_of_three_axes():
     assert abs(values["a"] - 13.0) < 0.013
     assert abs(values["mean_z"] - G) < 0.01
     assert abs(values["peak_y"] - 4 * math.sqrt(2)) < 0.02
+    assert channel.level is not None
     assert abs(channel.level - 13.0) < 0.02
 
 
@@ -89,9 +90,10 @@ def test_velocity_from_10_to_1000_hz():
     for rate_hz, lines in ((3200.0, (10, 159.155, 1000)), (1600.0, (10, 40, 600))):
         channel = _channel(rate_hz=rate_hz)
         a = [2.0, 9.0, 30.0]
-        end = _feed(channel, [_sine(hz, rms) for hz, rms in zip(lines, a)], 5)
+        signals = tuple(_sine(hz, rms) for hz, rms in zip(lines, a))
+        end = _feed(channel, signals, 5)
         assert _one(channel)[1]["v_x"] is None  # the first second belongs to the filter
-        _feed(channel, [_sine(hz, rms) for hz, rms in zip(lines, a)], 5, start=end)
+        _feed(channel, signals, 5, start=end)
         _flags, values = _one(channel)
         for axis, hz, rms in zip("xyz", lines, a):
             ideal = 1000 * rms / (2 * math.pi * hz)
