@@ -16,59 +16,27 @@ import random
 import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import aiomqtt
-from paho.mqtt.client import MQTT_ERR_SUCCESS, ConnectFlags
+from paho.mqtt.client import MQTT_ERR_SUCCESS
 from paho.mqtt.client import Client as Paho
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from clampgateway.model import GatewayError
+from clampgateway.mqttsession.values import Broker, SessionLost, Tally, Will
 
 _log = logging.getLogger(__name__)
 
-REFUSED = 0x80
-NO_SUBSCRIBERS = 0x10
 TAKEN_OVER = 0x8E
 WRONG_VERSION = 0x84
 PROTOCOLS = {"5": aiomqtt.ProtocolVersion.V5, "3.1.1": aiomqtt.ProtocolVersion.V311}
 
 CONNECT_S = 4.0
 BACKOFF_FIRST_S = 0.5
-# A connection that lasted this long has worked: the next back-off starts small again.
-SETTLED_S = 10.0
 # In flight without an answer for so long: the other end is gone, whatever TCP says.
 ACK_S = 20.0
 FAREWELL_S = 2.0
-
-
-class SessionLost(GatewayError):
-    """The connection to the broker is gone, or was not made; the text says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Broker:
-    """Where and as whom to connect. `protocol` is "5" or "3.1.1"."""
-
-    host: str
-    port: int
-    client_id: str
-    protocol: str = "5"
-    username: str | None = None
-    password: str | None = None
-    keepalive_s: int = 30
-    window: int = 20
-    backoff_max_s: float = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Will:
-    """What the broker publishes, retained at QoS 1, when the connection ends without farewell."""
-
-    topic: str
-    payload: bytes
 
 
 class Connection:
@@ -81,12 +49,22 @@ class Connection:
         self._mono = mono
         self._pending: dict[int, tuple[Callable[[int], None], float]] = {}
         self._moved = asyncio.Event()
+        self._inner: tuple[Any, Any] = (paho.on_connect, paho.on_disconnect)  # aiomqtt's own
+        self.end_reason: ReasonCode | None = None
+        self.acked = 0
         paho.on_publish = self._on_publish
+        paho.on_connect = self._on_connect
+        paho.on_disconnect = self._on_disconnect
 
     @property
     def in_flight(self) -> int:
         """Published and not answered."""
         return len(self._pending)
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is no connection any more."""
+        return self._paho.socket() is None
 
     @property
     def waits_s(self) -> float:
@@ -137,30 +115,22 @@ class Connection:
     ) -> None:
         code = reason.value
         self._tally.answered(code)
+        self.acked += 1
         on_ack, _sent = self._pending.pop(mid)
         self._moved.set()
         on_ack(code)
 
+    def _on_connect(self, *arguments: Any) -> None:  # noqa: ANN401 - paho's, passed on
+        # (client, data, flags, reason, properties); properties is None on 3.1.1
+        limit = getattr(arguments[4], "ReceiveMaximum", 0)
+        if limit:
+            self.window = min(self.window, limit)
+        self._inner[0](*arguments)
 
-@dataclass(slots=True)
-class Tally:
-    """Counters of a session over all its connections."""
-
-    connects: int = 0
-    failures: int = 0
-    losses: int = 0
-    taken_over: int = 0
-    sent: int = 0
-    acked: int = 0
-    refused: int = 0
-    no_subscribers: int = 0
-
-    def answered(self, code: int) -> None:
-        if code >= REFUSED:
-            self.refused += 1
-        else:
-            self.acked += 1
-            self.no_subscribers += code == NO_SUBSCRIBERS
+    def _on_disconnect(self, *arguments: Any) -> None:  # noqa: ANN401 - paho's, passed on
+        # As above.
+        self.end_reason = arguments[3]
+        self._inner[1](*arguments)
 
 
 class MqttSession:
@@ -170,6 +140,7 @@ class MqttSession:
         broker: Where to.
         will: Made anew for every connection.
         mono: The monotonic clock, in seconds.
+        sleep: How the back-off waits.
     """
 
     def __init__(
@@ -177,12 +148,14 @@ class MqttSession:
         broker: Broker,
         will: Callable[[], Will],
         mono: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._broker = broker
         self._will = will
         self._mono = mono
+        self._sleep = sleep
         self._connection: Connection | None = None
-        self._connected_s = 0.0
+        self._worked = False
         self._error = ""
         self.tally = Tally()
 
@@ -203,12 +176,12 @@ class MqttSession:
         """
         failed = 0
         while True:
-            self._connected_s = 0.0
+            self._worked = False
             try:
                 await self._connect_and_serve(serve, farewell)
             except SessionLost as error:
                 self._error = str(error)
-            if self._connected_s >= SETTLED_S:
+            if self._worked:
                 failed = 0
             # Half of it at random: a shop full of gateways shall not come back as one.
             full_s = min(self._broker.backoff_max_s, BACKOFF_FIRST_S * 2**failed)
@@ -216,7 +189,7 @@ class MqttSession:
             failed = min(failed + 1, 30)
             host, port = self._broker.host, self._broker.port
             _log.warning("no connection to broker=%s:%d: %s", host, port, self._error)
-            await asyncio.sleep(delay_s)
+            await self._sleep(delay_s)
 
     def stats(self) -> dict[str, Any]:
         """Counters, and why there is no connection ("" if there is one)."""
@@ -241,16 +214,23 @@ class MqttSession:
         farewell: Callable[[Connection], Awaitable[None]],
     ) -> None:
         client, connection = await self._connect()
-        began = self._mono()
         self._connection = connection
         serving = asyncio.ensure_future(serve(connection))
         watching = [
-            asyncio.create_task(_until_unanswered(connection)),
-            asyncio.create_task(self._until_lost(client)),
+            asyncio.create_task(_until_silent(connection)),
+            asyncio.create_task(_until_lost(client)),
         ]
         try:
             await asyncio.wait([serving, *watching], return_when=asyncio.FIRST_COMPLETED)
             self.tally.losses += 1
+            if connection.end_reason is not None and connection.end_reason.value == TAKEN_OVER:
+                # Starting small again would be a fight with the other one.
+                self.tally.taken_over += 1
+                raise SessionLost(
+                    f"another client took over client_id={self._broker.client_id}: "
+                    "give each gateway an id of its own"
+                )
+            self._worked = connection.acked > 0
             await _ended(serving, watching)
         except asyncio.CancelledError:
             await _cancel([serving])
@@ -258,7 +238,6 @@ class MqttSession:
             raise
         finally:
             self._connection = None
-            self._connected_s = self._mono() - began
             await _cancel([serving, *watching])
             await _close(client)
 
@@ -283,13 +262,15 @@ class MqttSession:
         paho = client._client  # noqa: SLF001 - see the module; test_mqttsession watches it
         paho.connect_timeout = CONNECT_S
         connection = Connection(paho, broker.window, self.tally, self._mono)
-        _watch_limits(paho, connection)
         try:
             await client.__aenter__()
         except aiomqtt.MqttError as error:
             self.tally.failures += 1
             await _close(client)
-            raise SessionLost(self._explain(error)) from error
+            reason = getattr(error, "rc", None)
+            wrong = isinstance(reason, ReasonCode) and reason.value == WRONG_VERSION
+            hint = '; it may speak 3.1.1 only (protocol = "3.1.1")' if wrong else ""
+            raise SessionLost(f"{error}{hint}") from error
         self.tally.connects += 1
         _log.info(
             "connected broker=%s:%d protocol=%s client_id=%s window=%d",
@@ -301,25 +282,6 @@ class MqttSession:
         )
         return client, connection
 
-    async def _until_lost(self, client: aiomqtt.Client) -> NoReturn:
-        try:
-            # Nothing is subscribed; the iterator tells when the connection ends.
-            async for _message in client.messages:
-                pass
-        except aiomqtt.MqttError as error:
-            raise SessionLost(self._explain(error.__cause__ or error)) from error
-        raise SessionLost("the connection ended")
-
-    def _explain(self, error: BaseException) -> str:
-        reason = getattr(error, "rc", None)
-        code = reason.value if isinstance(reason, ReasonCode) else 0
-        if code == TAKEN_OVER:
-            self.tally.taken_over += 1
-            name = self._broker.client_id
-            return f"another client took over client_id={name}: give each gateway an id of its own"
-        hint = ', it may speak 3.1.1 only (protocol = "3.1.1")' if code == WRONG_VERSION else ""
-        return f"{error}{hint}"
-
     async def _say(
         self, farewell: Callable[[Connection], Awaitable[None]], connection: Connection
     ) -> None:
@@ -330,9 +292,22 @@ class MqttSession:
             _log.warning("the farewell did not reach the broker: %s", error or "timeout")
 
 
-async def _until_unanswered(connection: Connection) -> NoReturn:
+async def _until_lost(client: aiomqtt.Client) -> NoReturn:
+    try:
+        # Nothing is subscribed; the iterator tells when the connection ends.
+        async for _message in client.messages:
+            pass
+    except aiomqtt.MqttError as error:
+        raise SessionLost(str(error.__cause__ or error)) from error
+    raise SessionLost("the connection ended")
+
+
+async def _until_silent(connection: Connection) -> NoReturn:
     while True:
         await asyncio.sleep(1.0)
+        # aiomqtt forgets an end that comes in the moment of the CONNACK.
+        if connection.ended:
+            raise SessionLost(f"the broker closed the connection: {connection.end_reason}")
         if connection.waits_s > ACK_S:
             raise SessionLost(f"no PUBACK for {ACK_S:g} s")
 
@@ -369,22 +344,3 @@ async def _close(client: aiomqtt.Client) -> None:
         loop.remove_reader(open_socket)
         loop.remove_writer(open_socket)
         open_socket.close()
-
-
-def _watch_limits(paho: Paho, connection: Connection) -> None:
-    """Takes over the broker's Receive Maximum when it connects."""
-    inner: Any = paho.on_connect  # aiomqtt's own
-
-    def on_connect(
-        client: Paho,
-        data: object,
-        flags: ConnectFlags,
-        reason: ReasonCode,
-        properties: Properties | None,
-    ) -> None:
-        limit = getattr(properties, "ReceiveMaximum", 0)
-        if limit:
-            connection.window = min(connection.window, limit)
-        inner(client, data, flags, reason, properties)
-
-    paho.on_connect = on_connect
