@@ -56,13 +56,10 @@ class DemoProcess:
                 raise RuntimeError(f"the demo ended:\n{self._stderr.read_text()}")
             text = self._stderr.read_text()
             matches = {name: pattern.search(text) for name, pattern in _ADDRESS.items()}
-            return {name: int(match[1]) for name, match in matches.items() if match} or None
+            ports = {name: int(match[1]) for name, match in matches.items() if match}
+            return ports if len(ports) == len(_ADDRESS) else None
 
-        return wait_for(
-            lambda: (ports := found()) and len(ports) == len(_ADDRESS) and ports,
-            timeout_s,
-            "the demo's ports",
-        )
+        return wait_for(found, timeout_s, "the demo's ports")
 
     def wait(self, timeout_s: float) -> DemoEnd:
         """Waits for its end."""

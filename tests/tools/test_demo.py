@@ -53,6 +53,7 @@ class Run:
         self.truths = truths([device])
         self.modbus = ModbusLog()
         self.committed: set[Key] = set()
+        self.interpreter = "MicroPython 1"
         for second in self.SECONDS:
             ideal = self.truths["lathe"].rms("current1", 6400 * (second - 1), 6400)
             value = round(ideal * (1 + off_pct / 100), 5)
@@ -76,7 +77,9 @@ class Run:
         return SlotRead("d1", "current1", 1, 1, 1, seq, floats)
 
     def result(self) -> tuple[dict[str, Any], list[str]]:
-        verdict = judge(self.evidence, [self.device], self.truths, self.committed)
+        verdict = judge(
+            self.evidence, [self.device], self.truths, self.committed, self.interpreter
+        )
         assert verdict.good == (not verdict.problems) == verdict.result["ok"]
         return verdict.result, verdict.problems
 
@@ -112,6 +115,7 @@ def test_what_spoils_a_run(lathe: SimulatedDevice) -> None:
     run.evidence = dataclasses.replace(
         run.evidence, odd=["odd"], phantoms=[Key("d1", 9, 9)], gateway_code=None
     )
+    run.interpreter = "CPython 3.11 (no MicroPython found)"
     result, problems = run.result()
     assert (result["lost"], result["records_committed"]) == (1, 4)
     assert result["modbus_mismatches"] == 3  # the third: its record did not come by MQTT
@@ -124,6 +128,7 @@ def test_what_spoils_a_run(lathe: SimulatedDevice) -> None:
         "not as docs/topics.md says",
         "never made",
         "ended with code None",
+        "a device runs MicroPython 1, not CPython",
     ):
         assert words in text
 

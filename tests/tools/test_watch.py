@@ -46,6 +46,17 @@ def test_row(view: View) -> None:
     assert line_of(row) == "lathe: working, 4.20 A, 1.50 mm/s, 1 records, 0 lost, 0.2 s old"
 
 
+def test_cpython_is_said(view: View) -> None:
+    birth = {**BIRTH, "runtime": "CPython 3.11.7"}
+    view.took("clampwork/shop/d1/birth", json.dumps(birth).encode())
+    (row,) = view.rows(0)
+    assert line_of(row).startswith("lathe (CPython 3.11.7): working")
+    birth["runtime"] = "MicroPython 1.29.0"
+    view.took("clampwork/shop/d1/birth", json.dumps(birth).encode())
+    (row,) = view.rows(0)
+    assert line_of(row).startswith("lathe: working")
+
+
 def test_missing_and_late(view: View) -> None:
     for seq in (0, 1, 4, 4):
         view.took("clampwork/shop/d1/data", record(seq, t=1000 * seq))

@@ -83,9 +83,12 @@ class LiveTable:
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """The text of each column."""
+    """The text of each column; a device that does not run MicroPython says what it runs."""
+    name = row.name
+    if row.runtime and not row.runtime.startswith("MicroPython"):
+        name += f" ({row.runtime})"
     return (
-        printable(row.name),
+        printable(name),
         printable(row.state),
         " ".join(NONE if value is None else f"{value:.2f}" for value in row.current_a) or NONE,
         NONE if row.velocity_mm_s is None else f"{row.velocity_mm_s:.2f}",

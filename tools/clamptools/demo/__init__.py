@@ -32,6 +32,7 @@ clampwork demo --for 30 --json
 DEFAULT_DEVICES = 3
 SHOWN_PROBLEMS = 20
 FAILED = 1
+INTERRUPTED = 130
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -70,6 +71,8 @@ def run(args: argparse.Namespace) -> int:
     except ChildError as error:
         print(f"clampwork demo: {error}", file=sys.stderr)
         return FAILED
+    except asyncio.CancelledError:
+        return INTERRUPTED
     finally:
         if args.keep:
             print(f"kept {folder}", file=sys.stderr)
@@ -90,7 +93,7 @@ async def _run(args: argparse.Namespace, folder: Path, out: TextIO) -> Verdict:
     with Stack(folder, plans(args.devices), interpreter) as stack:
         evidence = await Session(stack, args.seconds, out, say).run()
         committed = stack.committed()
-    return judge(evidence, stack.devices, truths(stack.devices), committed)
+    return judge(evidence, stack.devices, truths(stack.devices), committed, interpreter.text)
 
 
 def _report(verdict: Verdict, out: TextIO) -> None:

@@ -9,7 +9,7 @@ from clamptools.demo.devices import Plan, SimulatedDevice
 from clamptools.machines import MACHINES, board_of, scenario
 from clamptools.truth import Truth
 
-# What two processor cores can simulate at true rates; a gateway takes many more.
+# As many were tried at true rates on two processor cores; a gateway takes many more.
 MACHINES_MAX = 24
 
 

@@ -50,6 +50,7 @@ def judge(
     devices: list[SimulatedDevice],
     truths: Mapping[str, Truth],
     committed: set[Key],
+    interpreter: str,
 ) -> Verdict:
     """The verdict of a run.
 
@@ -58,6 +59,7 @@ def judge(
         devices: Its devices, with their side files read.
         truths: The ideal waveforms, by device name.
         committed: Names of the records in the gateway's store after its end.
+        interpreter: What runs the firmware; each device has to say the same.
     """
     account = evidence.account
     result = account.result()
@@ -66,11 +68,10 @@ def judge(
     by_id = {p.device: truths[d.name] for d in devices for p in d.side_file.power_ups}
     accuracy = compare_rms(account, power_ups, by_id)
     latency_ms, clock_error_ms = timing(account, power_ups)
-    runtimes = sorted({p.runtime for ups in power_ups.values() for p in ups})
     keys = {key for key in account.made if key in committed}
     found = {
         "devices": len(devices),
-        "interpreter": ", ".join(runtimes),
+        "interpreter": interpreter,
         "records_made": result.records_made,
         "records_committed": sum(account.made[key].kind == RECORD for key in keys),
         "records_received": result.records_received,
@@ -178,6 +179,12 @@ def _problems(
     heard = {key.device for key in evidence.account.received}
     if len(power_ups) < found["devices"] or set(power_ups) - heard:
         problems.append(f"records came from {len(heard)} of {found['devices']} devices")
+    runtimes = {power_up.runtime for each in power_ups.values() for power_up in each}
+    problems += [
+        f"a device runs {runtime}, not {found['interpreter']}"
+        for runtime in sorted(runtimes)
+        if not found["interpreter"].startswith(runtime)
+    ]
     if not found["modbus_compared"]:
         problems.append("no Modbus slot with a good record was read")
     return problems
