@@ -11,6 +11,7 @@ from clampdevice.hal.sim.paced import PacedSource
 from clampdevice.hal.sim.playback import Playback
 from clampdevice.hal.sim.sources import make_sources
 from clampdevice.measure import Measurement
+from clampwire.values import GAP
 
 try:
     micropython = __import__("micropython")
@@ -381,3 +382,30 @@ def test_a_simulated_block_takes_no_memory():
     finally:
         micropython.heap_unlock()
     assert done >= 4, done
+
+
+def test_a_stalled_process_tells_what_it_lost():
+    timeline = [{"wave": "run", "ms": 60000, "levels": {"current1": [4000], "current2": [7000]}}]
+    sources = make_sources(CONFIG, _scenario(timeline=timeline))
+    measure = Measurement(CONFIG, sources)
+    records: list = []
+    overruns: list = []
+    measure.on_record = lambda *fields: records.append(fields)
+    measure.on_overrun = lambda *fields: overruns.append(fields)
+    measure.start(0)
+    for now_us in list(range(0, 1500000, 20000)) + list(range(4700000, 7100000, 20000)):
+        while measure.poll(now_us):
+            pass
+    # Asleep from 1.48 s to 4.7 s; the ring gives back the last 480 ms (12 blocks).
+    assert [record[0] for record in records] == [1000, 2000, 5000, 6000, 7000]
+    assert [record[2][0] for record in records] == [0, GAP, GAP, 0, 0]
+    assert [overrun[1] for overrun in overruns] == [0, 1, 2]
+    _at_ms, _index, from_ms, to_ms, samples = overruns[0]
+    assert (from_ms, to_ms) == (1480, 4200)
+    assert samples == sources["adc"].lost_frames == 2720 * 6400 // 1000
+    assert overruns[2][4] == sources["accelerometer"].lost_frames
+    assert measure.overruns == 2
+    assert measure.lost_samples == 2 * samples + overruns[2][4]
+    for record in records:
+        assert abs(record[3][0] - 4) < 0.02, record
+        assert abs(record[3][2] - 7) < 0.02, record
