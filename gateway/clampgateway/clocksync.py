@@ -189,4 +189,5 @@ class ClockSync:
         if mono_us > self._anchor_us + FUTURE_US:
             self.future += 1
             return 0, False
-        return max(0, round(mono_us / 1000 + self._utc_minus_mono_ms)), True
+        utc_ms = round(mono_us / 1000 + self._utc_minus_mono_ms)
+        return (utc_ms, True) if utc_ms > 0 else (0, False)

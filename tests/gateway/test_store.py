@@ -58,6 +58,18 @@ def test_what_came_before_is_counted_and_the_first_content_stays(path: Path) -> 
     store.close()
 
 
+def test_a_batch_of_many_statements_with_repetitions_everywhere(path: Path) -> None:
+    store = Store(path)
+    store.append([item(seq) for seq in range(0, 300, 3)], {})
+    batch = [item(seq) for seq in range(350)] + [item(seq) for seq in range(300, 340)]
+    new, redelivered = store.append(batch, {})
+    expected = [seq for seq in range(350) if seq % 3 or seq >= 300]
+    assert [stored.item.seq for stored in new] == expected
+    assert redelivered == 100 + 40
+    assert store.read_after(100, 1000) == new
+    store.close()
+
+
 KEYS = st.tuples(st.sampled_from(["a", "b"]), st.integers(1, 3), st.integers(0, 12), st.booleans())
 
 

@@ -11,14 +11,18 @@ import sqlite3
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 ITEM_COLUMNS = "id, device, boot, seq, kind, end_ms, utc_ms, synced, describe_crc, payload"
-INSERT_ITEM = (
-    f"INSERT INTO items ({ITEM_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-    " ON CONFLICT (device, boot, seq) DO NOTHING"
-)
+# Rows a statement: each one gives the interpreter's lock away and has to get it back.
+ROWS = 100
+_VALUES = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT = f"INSERT INTO items ({ITEM_COLUMNS}) VALUES"
+_OR_NOT = "ON CONFLICT (device, boot, seq) DO NOTHING"
+_INSERT_ROW = f"{_INSERT} {_VALUES} {_OR_NOT}"
+_INSERT_ROWS = f"{_INSERT} {', '.join([_VALUES] * ROWS)} {_OR_NOT}"
 SALVAGED_ITEMS_MAX = 200_000
 _HEAD = struct.Struct("<BII")
 
@@ -80,6 +84,16 @@ class Kept:
             f"kept {len(self.device_ids)} devices, {len(self.descriptions)} descriptions,"
             f" {len(self.cursors)} cursors, {sum(map(len, self.numbers.values()))} given numbers"
         )
+
+
+def insert_items(db: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> int:
+    """Insert the rows whose (device, boot, seq) is new, in the caller's transaction; how many."""
+    before = db.total_changes
+    whole = len(rows) - len(rows) % ROWS
+    for at in range(0, whole, ROWS):
+        db.execute(_INSERT_ROWS, list(chain.from_iterable(rows[at : at + ROWS])))
+    db.executemany(_INSERT_ROW, rows[whole:])
+    return db.total_changes - before
 
 
 def salvage(path: Path, kept: Kept) -> list[tuple[Any, ...]]:

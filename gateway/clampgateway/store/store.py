@@ -18,7 +18,7 @@ from typing import Any
 from clampgateway.model import RECORD, Item, Stored
 from clampgateway.store import file
 from clampgateway.store.file import NumbersExhaustedError, StoreDamagedError, StoreError
-from clampgateway.store.kept import INSERT_ITEM, ITEM_COLUMNS, Kept, salvage
+from clampgateway.store.kept import ITEM_COLUMNS, Kept, insert_items, salvage
 
 _log = logging.getLogger(__name__)
 
@@ -106,9 +106,7 @@ class Store:
                 boots[key] = item.boot
             rows.append((number, device, *item[1:]))
             number += 1
-        before = self._db.total_changes
-        self._db.executemany(INSERT_ITEM, rows)
-        all_new = self._db.total_changes - before == len(rows)
+        all_new = insert_items(self._db, rows) == len(rows)
         self._db.executemany(
             "UPDATE devices SET highest_boot = ? WHERE key = ?",
             [(boot, key) for key, boot in boots.items()],
@@ -259,7 +257,7 @@ class Store:
         db = file.open_file(self.path)
         try:
             db.execute("BEGIN IMMEDIATE")
-            db.executemany(INSERT_ITEM, items)
+            insert_items(db, items)
             self._kept.write(db)
             db.execute("COMMIT")
         except sqlite3.Error as error:
