@@ -10,7 +10,6 @@ import csv
 import io
 import json
 import re
-import struct
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from clamptools.errors import UserError
+from clamptools.wav import WavError, read_wav
 
 _SPEC = re.compile(r"(?P<name>.+?)\[(?P<index>[0-9:,\s-]+)\]")
 _CSV_DELIMITERS = ",;\t"
@@ -226,49 +226,16 @@ def _number(cell: str, comma: bool) -> float | None:
         return None
 
 
-# Ref: Multimedia Programming Interface and Data Specifications 1.0 (RIFF WAVE), IBM and Microsoft,
-# August 1991; format numbers of WAVE_FORMAT_EXTENSIBLE stand in the first bytes of its GUID.
-_PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
-
-
 def _read_wav(path: Path) -> _Table:
-    """Channels of a .wav, as codes: 8 to 32 bit PCM, or float with 1.0 as the full code."""
-    data = path.read_bytes()
-    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
-        raise UserError(f"{path} is no recording: not a RIFF WAVE file")
-    chunks: dict[bytes, bytes] = {}
-    at = 12
-    while at + 8 <= len(data):
-        name, size = struct.unpack_from("<4sI", data, at)
-        chunks.setdefault(name, data[at + 8 : at + 8 + size])
-        at += 8 + size + (size & 1)
-    head, body = chunks.get(b"fmt ", b""), chunks.get(b"data", b"")
-    if len(head) < 16 or not body:
-        raise UserError(f"{path} is no recording: it has no format or no data")
-    kind, channels, rate, _bytes, _block, bits = struct.unpack_from("<HHIIHH", head)
-    if kind == _EXTENSIBLE and len(head) >= 26:
-        kind = struct.unpack_from("<H", head, 24)[0]
-    width = bits // 8
-    if channels == 0 or (kind, bits) not in (
-        (_PCM, 8), (_PCM, 16), (_PCM, 24), (_PCM, 32), (_FLOAT, 32), (_FLOAT, 64),
-    ):  # fmt: skip
-        raise UserError(f"{path}: WAV format {kind} with {bits} bit is not read: use PCM or float")
-    body = body[: len(body) // (width * channels) * width * channels]
-    if kind == _FLOAT:
-        samples, full = np.frombuffer(body, f"<f{width}").astype(np.float64), 1.0
-    elif bits == 8:
-        samples, full = np.frombuffer(body, np.uint8).astype(np.float64) - 128, 127.0
-    else:
-        # Low bytes first; set into the high end of an int32, so that the sign comes out right.
-        padded = np.zeros((len(body) // width, 4), np.uint8)
-        padded[:, 4 - width :] = np.frombuffer(body, np.uint8).reshape(-1, width)
-        samples = (padded.view("<i4").ravel() >> (32 - bits)).astype(np.float64)
-        full = float((1 << (bits - 1)) - 1)
-    frames = samples.reshape(-1, channels)
-    names = [f"channel{i + 1}" for i in range(channels)]
+    """Channels of a .wav, as codes."""
+    try:
+        frames, rate_hz, full = read_wav(path.read_bytes())
+    except WavError as error:
+        raise UserError(f"{path} is no recording: {error}") from error
+    names = [f"channel{i + 1}" for i in range(frames.shape[1])]
     return _Table(
         {name: frames[:, i] for i, name in enumerate(names)},
-        dict.fromkeys(names, float(rate)),
+        dict.fromkeys(names, float(rate_hz)),
         "",
         full_code=full,
     )

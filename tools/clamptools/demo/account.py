@@ -89,6 +89,7 @@ class Account:
         self.received: dict[Key, Received] = {}
         self.redelivered = 0
         self.conflicts: list[str] = []
+        self._open: set[Key] = set()
         self._layouts: dict[tuple[str, int], Layout] = {}
         self._codec = Codec()
 
@@ -99,6 +100,8 @@ class Account:
 
     def add_made(self, device: str, item: Made) -> None:
         key = Key(device, item.boot, item.seq)
+        if key not in self.received:
+            self._open.add(key)
         other = self.made.setdefault(key, item)
         if other.crc != item.crc:
             self.conflicts.append(f"{key} was made twice with different content")
@@ -106,6 +109,7 @@ class Account:
     def add_received(self, device: str, topic: str, content: dict[str, Any], at_ms: float) -> None:
         """A message of `data` or `event`; an array of `history` is given one by one."""
         key = Key(device, content["boot"], content["seq"])
+        self._open.discard(key)
         first = self.received.setdefault(key, Received(topic, content, at_ms))
         if first.content is content:
             return
@@ -116,7 +120,7 @@ class Account:
 
     def missing(self) -> list[Key]:
         """Items made and not received yet, oldest first."""
-        return sorted(key for key in self.made if key not in self.received)
+        return sorted(self._open)
 
     def result(self) -> Result:
         """Compares everything that was made with everything that was received."""

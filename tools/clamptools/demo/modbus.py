@@ -65,6 +65,14 @@ class ModbusLog:
             found += _compare(slot, received)
         return found
 
+    def unknown(self, received: Mapping[Key, Received]) -> bool:
+        """Whether a good slot shows a record that has not come by MQTT."""
+        return any(
+            Key(slot.device, slot.boot, slot.seq) not in received
+            for slot in self.slots
+            if slot.quality == _GOOD
+        )
+
     @property
     def compared(self) -> int:
         """Slots with a good record, whose numbers `judge` compares."""

@@ -87,10 +87,10 @@ class Session:
             with LiveTable(self._out, self._title(), "Ctrl-C ends") as table:
                 interrupted = await self._watch(table)
                 table.caption = "waiting for what is on its way"
+                polled.set()
+                await polling
+                self._modbus.close()
                 await self._drain(table)
-            polled.set()
-            await polling
-            self._modbus.close()
             return await self._finish(interrupted)
         finally:
             self._modbus.close()
@@ -137,10 +137,16 @@ class Session:
             return False
 
     async def _drain(self, table: LiveTable) -> None:
-        """Closes the books: what is made by now has to come, what is made later is not counted."""
-        self._read_side_files(self._account)
+        """Closes the books: what is made by now has to come, what is made later is not counted.
+
+        What the Modbus client saw has to come too, so that it can be compared.
+        """
+        account, seen = self._account, self._modbus.log
+        self._read_side_files(account)
         deadline = time.monotonic() + DRAIN_TIMEOUT_S
-        while self._account.missing() and time.monotonic() < deadline:
+        while time.monotonic() < deadline:
+            if not account.missing() and not seen.unknown(account.received):
+                break
             self._stack.check()
             table.show(self._rows())
             await asyncio.sleep(0.1)
