@@ -73,6 +73,19 @@ class Connection:
             return self._mono() - sent
         return 0.0
 
+    def take_over_writing(self) -> None:
+        """From now on the loop learns at once that there is something to write.
+
+        aiomqtt tells it one turn later, because paho connects in a thread; by then the socket may
+        be closed, or its number belong to another one.
+        """
+        loop = asyncio.get_running_loop()
+
+        def on_register(_client: Paho, _data: object, sock: Any) -> None:  # noqa: ANN401
+            loop.add_writer(sock.fileno(), self._paho.loop_write)
+
+        self._paho.on_socket_register_write = on_register
+
     async def room(self) -> None:
         """Waits until a message may be sent."""
         while len(self._pending) >= self.window:
@@ -271,6 +284,7 @@ class MqttSession:
             wrong = isinstance(reason, ReasonCode) and reason.value == WRONG_VERSION
             hint = '; it may speak 3.1.1 only (protocol = "3.1.1")' if wrong else ""
             raise SessionLost(f"{error}{hint}") from error
+        connection.take_over_writing()
         self.tally.connects += 1
         _log.info(
             "connected broker=%s:%d protocol=%s client_id=%s window=%d",
@@ -298,8 +312,8 @@ async def _until_lost(client: aiomqtt.Client) -> NoReturn:
         async for _message in client.messages:
             pass
     except aiomqtt.MqttError as error:
-        raise SessionLost(str(error.__cause__ or error)) from error
-    raise SessionLost("the connection ended")
+        raise SessionLost(f"connection lost: {error.__cause__ or error}") from error
+    raise SessionLost("connection lost")
 
 
 async def _until_silent(connection: Connection) -> NoReturn:
@@ -307,7 +321,7 @@ async def _until_silent(connection: Connection) -> NoReturn:
         await asyncio.sleep(1.0)
         # aiomqtt forgets an end that comes in the moment of the CONNACK.
         if connection.ended:
-            raise SessionLost(f"the broker closed the connection: {connection.end_reason}")
+            raise SessionLost(f"connection lost: {connection.end_reason}")
         if connection.waits_s > ACK_S:
             raise SessionLost(f"no PUBACK for {ACK_S:g} s")
 

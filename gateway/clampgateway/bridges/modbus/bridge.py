@@ -152,6 +152,7 @@ class ModbusBridge:
                 raise
 
     async def _describe(self, device: Device) -> None:
+        """Takes over identity and description. A unit is served from when it is complete."""
         unit = self._by_device.get(device.key)
         if unit is None:
             numbers = await self._places(
@@ -160,15 +161,14 @@ class ModbusBridge:
             if not numbers:
                 self._homeless.add(device.key)
                 return
-            unit = DeviceUnit(
-                numbers[device.key], device, self._settings.stale_after_s, self._clocks
-            )
-            if device.reading is not None:
-                unit.changed("reading")
-            self._by_device[device.key] = self._units[unit.number] = unit
+            number = numbers[device.key]
+            unit = DeviceUnit(number, device, self._settings.stale_after_s, self._clocks)
         description = device.description
         if description is not None:
             unit.describe(*await self._slots(description))
+        if device.key not in self._by_device:
+            unit.changed("reading")
+            self._by_device[device.key] = self._units[unit.number] = unit
 
     async def _slots(
         self, description: Description

@@ -1,0 +1,350 @@
+"""The MQTT session against a real mosquitto, and against a broker that misbehaves."""
+
+import asyncio
+import contextlib
+import re
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import NoReturn
+
+import aiomqtt
+import paho.mqtt.client
+import pytest
+
+from clampgateway.mqttsession import Broker, Connection, MqttSession, SessionLost, Will
+from clampgateway.mqttsession import session as session_module
+from support.gateway_parts import serving, until
+from support.mosquitto import Mosquitto
+from support.stubbroker import stub_broker
+from support.subscriber import subscribed
+
+ACL = "topic readwrite allowed/#\ntopic read #\n"
+WILL = Will("allowed/availability", b"offline")
+MakeBroker = Callable[..., Mosquitto]
+Serve = Callable[[Connection], Awaitable[None]]
+
+
+@pytest.fixture
+def guarded(mosquitto: MakeBroker, tmp_path: Path) -> Mosquitto:
+    """A mosquitto that lets nobody publish outside of allowed/."""
+    acl = tmp_path / "acl"
+    acl.write_text(ACL)
+    acl.chmod(0o600)
+    return mosquitto(extra=f"acl_file {acl}")
+
+
+async def nothing(_connection: Connection) -> None:
+    """No farewell."""
+
+
+async def forever(_connection: Connection) -> NoReturn:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+def session_to(port: int, protocol: str = "5", **options: int) -> MqttSession:
+    broker = Broker("127.0.0.1", port, "gateway-test", protocol, **options)  # type: ignore[arg-type]
+    return MqttSession(broker, lambda: WILL)
+
+
+async def on_one_connection(port: int, serve: Serve, protocol: str = "5") -> MqttSession:
+    """Runs `serve` to its end on one connection, then stops the session."""
+    done = asyncio.Event()
+
+    async def once(connection: Connection) -> None:
+        await serve(connection)
+        done.set()
+        await forever(connection)
+
+    session = session_to(port, protocol)
+    running = asyncio.create_task(session.run(once, nothing))
+    finished = asyncio.create_task(done.wait())
+    await asyncio.wait([running, finished], return_when=asyncio.FIRST_COMPLETED, timeout=20)
+    finished.cancel()
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    assert done.is_set()
+    return session
+
+
+def test_a_puback_tells_whether_the_broker_took_it(guarded: Mosquitto) -> None:
+    codes: list[int] = []
+
+    async def serve(connection: Connection) -> None:
+        codes.append(await connection.publish("denied/data", b"x"))
+        codes.append(await connection.publish("allowed/nobody", b"x"))
+        async with subscribed(guarded.port, "allowed/data"):
+            codes.append(await connection.publish("allowed/data", b"x"))
+
+    async def scenario() -> None:
+        session = await on_one_connection(guarded.port, serve)
+        assert codes == [0x87, 0x10, 0x00]
+        tally = session.tally
+        assert (tally.sent, tally.refused, tally.acked, tally.no_subscribers) == (3, 1, 2, 1)
+
+    asyncio.run(scenario())
+
+
+def test_mqtt_311_acknowledges_what_was_denied(guarded: Mosquitto) -> None:
+    """Its weakness, which docs/topics.md tells: without it, 5 would not be the default."""
+    codes: list[int] = []
+
+    async def serve(connection: Connection) -> None:
+        codes.append(await connection.publish("denied/data", b"x"))
+
+    asyncio.run(on_one_connection(guarded.port, serve, "3.1.1"))
+    assert codes == [0]
+
+
+def test_what_is_used_of_aiomqtt_is_there() -> None:
+    """Our way to the reason code: fails when a release of aiomqtt takes it away."""
+
+    async def scenario() -> None:
+        client = aiomqtt.Client("127.0.0.1", 1, protocol=aiomqtt.ProtocolVersion.V5)
+        assert isinstance(client._client, paho.mqtt.client.Client)
+        assert client._client.on_publish == client._on_publish
+        assert client._client.on_connect == client._on_connect
+        assert client._client.on_disconnect == client._on_disconnect
+        assert client._client.on_socket_register_write == client._on_socket_register_write
+
+    asyncio.run(scenario())
+
+
+def test_aiomqtts_own_publish_still_hides_the_refusal(guarded: Mosquitto) -> None:
+    """If this fails, aiomqtt tells refusals now, and mqttsession can do without paho."""
+
+    async def scenario() -> None:
+        async with aiomqtt.Client(
+            "127.0.0.1", guarded.port, protocol=aiomqtt.ProtocolVersion.V5
+        ) as client:
+            await client.publish("denied/data", b"x", qos=1)
+
+    asyncio.run(scenario())
+
+
+def test_the_will_speaks_when_the_connection_dies_and_not_at_a_farewell(
+    guarded: Mosquitto,
+) -> None:
+    async def farewell(connection: Connection) -> None:
+        await connection.publish(WILL.topic, b"goodbye", retain=True)
+
+    async def scenario() -> None:
+        connections: list[Connection] = []
+
+        async def serve(connection: Connection) -> None:
+            connections.append(connection)
+            await connection.publish(WILL.topic, b"online", retain=True)
+            await forever(connection)
+
+        session = session_to(guarded.port)
+        async with subscribed(guarded.port, WILL.topic) as seen:
+            task = asyncio.create_task(session.run(serve, farewell))
+            await until(lambda: len(seen.messages) == 1)
+            sock = connections[0]._paho.socket()
+            assert isinstance(sock, socket.socket)
+            sock.shutdown(socket.SHUT_RDWR)  # as if the cable were cut and the broker told
+            await until(lambda: len(connections) == 2, "the second connection")
+            await until(lambda: len(seen.messages) == 3)
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            await until(lambda: len(seen.messages) == 4)
+            await asyncio.sleep(0.2)
+        payloads = [message.payload for message in seen.messages]
+        assert payloads == [b"online", b"offline", b"online", b"goodbye"]
+        assert (session.tally.connects, session.tally.losses) == (2, 1)
+        async with subscribed(guarded.port, WILL.topic) as late:
+            await until(lambda: late.messages)
+        assert late.messages[0].payload == b"goodbye"
+        assert late.messages[0].retained
+
+    asyncio.run(scenario())
+
+
+def test_a_broker_that_comes_back_is_found(mosquitto: MakeBroker) -> None:
+    broker = mosquitto()
+
+    async def serve(connection: Connection) -> None:
+        await connection.publish("a", b"x")
+        await forever(connection)
+
+    async def scenario() -> None:
+        session = session_to(broker.port)
+        async with serving(lambda: session.run(serve, nothing)):
+            for round_ in range(1, 4):
+                await until(lambda: session.tally.acked == round_, "a connection")  # noqa: B023
+                assert session.tally.connects == round_
+                assert session.stats()["error"] == ""
+                broker.kill()
+                await until(lambda: not session.connected, "the loss is seen", 3)
+                await until(lambda: session.tally.failures, "a try in vain")
+                assert "refused" in session.stats()["error"]
+                session.tally.failures = 0
+                broker.start()
+            await until(lambda: session.connected, "the last connection")
+            assert session.tally.losses == 3
+
+    asyncio.run(scenario())
+
+
+def test_the_back_off_grows_to_its_end_and_is_never_the_same() -> None:
+    delays: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        delays.append(seconds)
+        if len(delays) == 40:
+            raise asyncio.CancelledError
+
+    async def scenario() -> None:
+        broker = Broker("127.0.0.1", 1, "x", backoff_max_s=30.0)  # nobody listens on port 1
+        session = MqttSession(broker, lambda: WILL, sleep=sleep)
+        with pytest.raises(asyncio.CancelledError):
+            await session.run(forever, nothing)
+
+    asyncio.run(scenario())
+    for number, delay in enumerate(delays):
+        full = min(30.0, 0.5 * 2**number)
+        assert full / 2 <= delay <= full
+    assert len(set(delays)) == len(delays)
+
+
+def test_the_window_is_the_brokers_if_that_is_smaller() -> None:
+    async def scenario() -> None:
+        async with stub_broker(ack=None, receive_maximum=5) as stub:
+            answered: list[int] = []
+
+            async def serve(connection: Connection) -> None:
+                assert connection.window == 5
+                for number in range(12):
+                    await connection.room()
+                    connection.send("t", b"%d" % number, answered.append)
+                    assert connection.in_flight <= 5
+                await connection.drained()
+                await forever(connection)
+
+            session = session_to(stub.port)
+            async with serving(lambda: session.run(serve, nothing)):
+                await until(lambda: len(stub.published) == 5, "the window")
+                await asyncio.sleep(0.1)
+                assert len(stub.published) == 5, "more than the broker allows"
+                assert session.stats()["in_flight"] == 5
+                stub.ack_all(0)
+                await until(lambda: len(answered) == 12, "all answers")
+            assert stub.published == [b"%d" % number for number in range(12)]
+
+    asyncio.run(scenario())
+
+
+def test_a_broker_without_an_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "ACK_S", 0.5)
+
+    async def scenario() -> None:
+        async with stub_broker(ack=None) as stub:
+
+            async def serve(connection: Connection) -> None:
+                with pytest.raises(asyncio.CancelledError):
+                    await connection.publish("t", b"1")
+                raise asyncio.CancelledError
+
+            session = session_to(stub.port)
+            async with serving(lambda: session.run(serve, nothing)):
+                await until(lambda: stub.connects == 2, "a second connection")
+            assert session.tally.losses == 1
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"connack": 0x86}, "user name or password"),
+        ({"connack": 0x84}, 'protocol = "3.1.1"'),
+        ({"connack": None}, "timed out"),
+        ({"disconnect": 0x8E}, "gateway-test.*id of its own"),
+    ],
+)
+def test_why_there_is_no_connection_is_said(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, int | None], expected: str
+) -> None:
+    monkeypatch.setattr(session_module, "CONNECT_S", 0.5)
+
+    async def scenario() -> None:
+        async with stub_broker(**options) as stub:
+            reasons: list[str] = []
+
+            async def sleep(_seconds: float) -> None:
+                reasons.append(session.stats()["error"])
+                if len(reasons) == 2:
+                    raise asyncio.CancelledError
+
+            broker = Broker("127.0.0.1", stub.port, "gateway-test")
+            session = MqttSession(broker, lambda: WILL, sleep=sleep)
+            with pytest.raises(asyncio.CancelledError):
+                await session.run(forever, nothing)
+            assert stub.connects == 2
+            for reason in reasons:
+                assert re.search(expected, reason, re.IGNORECASE), reason
+            await until(lambda: not stub.connections, "no socket is left behind")
+
+    asyncio.run(scenario())
+
+
+def test_an_error_of_the_caller_is_not_taken_for_a_loss() -> None:
+    async def scenario() -> None:
+        async with stub_broker() as stub:
+
+            async def serve(_connection: Connection) -> None:
+                raise ZeroDivisionError("a bug")
+
+            with pytest.raises(ZeroDivisionError):
+                await session_to(stub.port).run(serve, nothing)
+            await until(lambda: not stub.connections)
+            assert stub.said_goodbye
+
+    asyncio.run(scenario())
+
+
+def test_sending_on_a_dead_connection_says_so(mosquitto: MakeBroker) -> None:
+    broker = mosquitto()
+
+    async def scenario() -> None:
+        lost = asyncio.Event()
+
+        async def serve(connection: Connection) -> None:
+            connection._paho._sock_close()
+            with pytest.raises(SessionLost, match="3 bytes"):
+                connection.send("t", b"123", print)
+            lost.set()
+            await forever(connection)
+
+        session = session_to(broker.port)
+        async with serving(lambda: session.run(serve, nothing)):
+            await lost.wait()
+
+    asyncio.run(scenario())
+
+
+def test_rate(mosquitto: MakeBroker, report_line: Callable[[str], None]) -> None:
+    """No target of its own; the number is for comparison with the benchmark of the gateway."""
+    broker = mosquitto(extra="set_tcp_nodelay true")
+    total, payload = 4000, b"x" * 200
+
+    async def serve(connection: Connection) -> None:
+        codes: list[int] = []
+        start, cpu = time.perf_counter(), time.process_time()
+        for _ in range(total):
+            await connection.room()
+            connection.send("a/b/c", payload, codes.append)
+        await connection.drained()
+        seconds = time.perf_counter() - start
+        cpu_us = (time.process_time() - cpu) / total * 1e6
+        assert len(codes) == total
+        assert set(codes) <= {0, 0x10}
+        report_line(
+            f"MQTT QoS 1, 200 bytes, window 20: {total / seconds:,.0f}/s, {cpu_us:.0f} us CPU each"
+        )
+
+    asyncio.run(on_one_connection(broker.port, serve))
