@@ -34,10 +34,11 @@ _NOISE_RMS = 147.8
 def sine_table() -> array:
     """One turn of a sine in 1,024 steps and the first again, in 15 bits around 32768."""
     steps = 1 << _TABLE_BITS
-    return array(
-        "H",
-        [32768 + round(32767 * math.sin(2 * math.pi * i / steps)) for i in range(steps + 1)],
-    )
+    # Filled in place: a list beside it would need 16 KB of heap in one piece.
+    table = array("H", bytes(2 * (steps + 1)))
+    for i in range(steps + 1):
+        table[i] = 32768 + round(32767 * math.sin(2 * math.pi * i / steps))
+    return table
 
 
 def noise_gain(noise_lsb: float) -> int:
