@@ -72,9 +72,10 @@ def _sampler(source: Source, start_us: int = 0) -> tuple:
 
 
 def _fill(sampler: Sampler, windows: Windows) -> None:
-    """One window."""
+    """One window; nothing of it is missing."""
     while not sampler.ready:
         assert sampler.step(0), "the source has no more"
+    assert not sampler.gap
     windows.close()
     sampler.next_window()
 
@@ -170,6 +171,18 @@ def test_the_count_follows_the_clock():
             assert abs(total - grid) < 2.5, (ppm, k, total - grid)
         assert 55 <= sampler.resyncs <= 60, sampler.resyncs  # 60 s * 3200 Hz * 300 ppm
         assert not sampler.overruns
+
+
+def test_a_jump_of_the_stamps_is_no_drift():
+    source = Source(6400.0, 256)
+    sampler, windows = _sampler(source)
+    _fill(sampler, windows)
+    source.start_us = 5000  # 32 frames have gone without a word
+    while not sampler.ready:
+        assert sampler.step(0)
+    assert sampler.gap
+    assert windows.count == 1280 - 32
+    assert sampler.resyncs == 1
 
 
 def test_a_source_that_begins_late_is_aligned_by_its_stamps():
