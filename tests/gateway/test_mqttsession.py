@@ -262,7 +262,7 @@ def test_a_broker_without_an_answer_is_given_up(monkeypatch: pytest.MonkeyPatch)
     [
         ({"connack": 0x86}, "user name or password"),
         ({"connack": 0x84}, 'protocol = "3.1.1"'),
-        ({"connack": None}, "timed out"),
+        ({"connack": None}, 'timed out.*protocol = "3.1.1"'),
         ({"disconnect": 0x8E}, "gateway-test.*id of its own"),
     ],
 )

@@ -1,8 +1,11 @@
 """Topics and payloads, and the bookkeeping of the MQTT bridge: pure parts."""
 
 import json
+import re
 import struct
+from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -132,6 +135,18 @@ def test_birth_names_every_feature_that_data_has() -> None:
     unknown = json.loads(topics.birth_payload("gw", None, about))
     assert unknown["machine"] == about.device
     assert "firmware" not in unknown
+
+
+def test_the_document_s_examples_are_what_the_code_publishes(root_dir: Path) -> None:
+    text = (root_dir / "docs/topics.md").read_text()
+    examples = re.findall(r"^```json\n(.*?)\n```$", text, re.DOTALL | re.MULTILINE)
+    kinds = (topics.Data, topics.Event, topics.Gap, topics.State, topics.Birth)
+    assert len(examples) == len(kinds)
+    for example, kind in zip(examples, kinds, strict=True):
+        made = msgspec.json.decode(example, type=kind)  # unknown types and missing keys raise
+        assert json.loads(msgspec.json.encode(made)) == json.loads(example), "unknown keys"
+    for name in topics.DeviceTopics._fields:
+        assert f"/{name}` |" in text
 
 
 # --- the lane ---------------------------------------------------------------------------------

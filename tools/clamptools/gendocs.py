@@ -13,7 +13,11 @@ from pathlib import Path
 from clamptools.data import device_dir
 
 # Document, relative to the checkout, and "module:function" that returns its text.
-GENERATORS: tuple[tuple[str, str], ...] = (("docs/wire.md", "clamptools.gendocs_wire:render"),)
+GENERATORS: tuple[tuple[str, str], ...] = (
+    ("docs/registers.md", "clamptools.gendocs_registers:render"),
+    ("docs/topics.md", "clamptools.gendocs_topics:render"),
+    ("docs/wire.md", "clamptools.gendocs_wire:render"),
+)
 
 
 def render(generator: str) -> str:

@@ -1,8 +1,8 @@
 """docs/registers.md: the register map, as `clampwork registers --format md` prints it."""
 
-from clampgateway.registers import render
+from clampgateway import registers
 
 
-def document() -> str:
+def render() -> str:
     """The whole document."""
-    return render("md")
+    return registers.render("md")

@@ -280,10 +280,7 @@ class MqttSession:
         except aiomqtt.MqttError as error:
             self.tally.failures += 1
             await _close(client)
-            reason = getattr(error, "rc", None)
-            wrong = isinstance(reason, ReasonCode) and reason.value == WRONG_VERSION
-            hint = '; it may speak 3.1.1 only (protocol = "3.1.1")' if wrong else ""
-            raise SessionLost(f"{error}{hint}") from error
+            raise SessionLost(self._explain(error)) from error
         connection.take_over_writing()
         self.tally.connects += 1
         _log.info(
@@ -295,6 +292,15 @@ class MqttSession:
             connection.window,
         )
         return client, connection
+
+    def _explain(self, error: aiomqtt.MqttError) -> str:
+        reason = getattr(error, "rc", None)
+        wrong_version = isinstance(reason, ReasonCode) and reason.value == WRONG_VERSION
+        silent = str(error) == "Operation timed out"
+        if self._broker.protocol == "5" and (wrong_version or silent):
+            # A broker of 3.1.1 says so, or cannot even read the CONNECT.
+            return f'{error}; a broker that speaks 3.1.1 only needs protocol = "3.1.1"'
+        return str(error)
 
     async def _say(
         self, farewell: Callable[[Connection], Awaitable[None]], connection: Connection

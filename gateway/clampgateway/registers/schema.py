@@ -232,6 +232,7 @@ QUANTITIES = (
             *_axes(11, "crest", "", 0.01, "Crest factor of the acceleration"),
             *_axes(14, "kurtosis", "", 0.01, "Kurtosis of the acceleration, 3 for noise"),
             *_axes(17, "frequency", "Hz", 1, "Dominant frequency"),
+            *_axes(20, "mean", "m/s²", 0.01, "Mean acceleration: where gravity points"),
             *(Feature(23 + n, f"band{n}", "m/s²", 0.01, f"RMS in band {n}") for n in range(1, 9)),
         ),
     ),
