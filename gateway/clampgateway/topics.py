@@ -6,6 +6,7 @@ Keys carry no units: `birth` names them.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import msgspec
@@ -132,10 +133,10 @@ class BirthChannel(Struct):
     quantity: str
     unit: str
     sensor: str
-    rate_hz: float
-    full_scale: float
-    noise_floor: float
-    uncertainty_pct: float
+    rate_hz: float | None
+    full_scale: float | None
+    noise_floor: float | None
+    uncertainty_pct: float | None
     calibration: str
     features: list[BirthFeature]
 
@@ -250,6 +251,11 @@ def short(value: float) -> float:
     return float(f"{value:.{FLOAT32_DIGITS}g}")
 
 
+def _known(value: float) -> float | None:
+    """A number of Describe, which says NaN for what it does not know."""
+    return None if math.isnan(value) else short(value)
+
+
 def wide_features(description: Description) -> tuple[tuple[str, str], ...]:
     """(channel, feature) of what travels as float32; scaled integers are short by themselves."""
     return tuple(
@@ -271,10 +277,10 @@ def _birth_channel(channel: Channel) -> BirthChannel:
         channel.quantity,
         channel.unit,
         channel.sensor,
-        short(channel.rate_hz),
-        short(channel.full_scale),
-        short(channel.noise_floor),
-        short(channel.uncertainty_pct),
+        _known(channel.rate_hz),
+        _known(channel.full_scale),
+        _known(channel.noise_floor),
+        _known(channel.uncertainty_pct),
         channel.calibration,
         features,
     )
