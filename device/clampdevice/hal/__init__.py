@@ -16,4 +16,8 @@ def open_hal(config: dict) -> object:
         from clampdevice.hal.sim import Hal
 
         return Hal(config)
+    if sys.platform == "rp2":
+        from clampdevice.hal.rp2.hal import Hal
+
+        return Hal(config)
     raise ValueError("no HAL for platform " + sys.platform)

@@ -1,0 +1,1 @@
+"""RP2040 and RP2350 under MicroPython; `hal.Hal` puts the parts together."""

@@ -1,0 +1,36 @@
+"""What runs once a block and more: plain forms, and the compiled ones where there are any.
+
+Times are ticks: microseconds modulo 2**30, small integers on the chip, where every number from
+2**30 on is an object on the heap. Differences are good for 8.9 minutes either way.
+"""
+
+import sys
+
+TICKS_MASK = 0x3FFFFFFF
+_HALF = 0x20000000
+
+
+def ticks_diff(end: int, start: int) -> int:
+    """`end` - `start` of two ticks, signed."""
+    return ((end - start + _HALF) & TICKS_MASK) - _HALF
+
+
+def extremes(buf, first: int, n: int, stride: int) -> int:
+    """maximum << 12 | minimum of `n` > 0 samples below 4096, every `stride` from `first` on."""
+    part = buf[first : first + n * stride : stride]
+    return max(part) << 12 | min(part)
+
+
+def ticks_at(words, index: int) -> int:
+    """A word of array('I') as ticks."""
+    return words[index] & TICKS_MASK
+
+
+try:
+    from clampdevice.hal.rp2.fast_viper import extremes, ticks_at
+except ImportError:
+    pass  # CPython, in tests
+if sys.platform == "rp2":  # elsewhere ticks have another period
+    from time import ticks_diff
+
+__all__ = ("TICKS_MASK", "extremes", "ticks_at", "ticks_diff")
