@@ -53,11 +53,11 @@ if FORM == "viper":
             cross,
             goertzel,
             linearise,
+            rms12,
             rms_q,
             sums,
             sums12,
             sums12_extremes,
-            sums12_rms,
             sums_extremes,
             sums_lut,
             sums_lut_extremes,
@@ -68,18 +68,18 @@ if FORM == "viper":
         from .viper import cross, linearise, sums, sums12
         from .viper_extremes import sums_extremes, sums_lut, sums_lut_extremes
         from .viper_filter import biquad, goertzel
-        from .viper_root import rms_q, sums12_rms
+        from .viper_root import rms12, rms_q
 
         sums12_extremes = sums_extremes
 else:
     from .reference import (
         cross,
         linearise,
+        rms12,
         rms_q,
         sums,
         sums12,
         sums12_extremes,
-        sums12_rms,
         sums_extremes,
         sums_lut,
         sums_lut_extremes,
@@ -113,12 +113,12 @@ __all__ = (
     "moments",
     "read_acc",
     "read_moments",
+    "rms12",
     "rms_q",
     "stuff",
     "sums",
     "sums12",
     "sums12_extremes",
-    "sums12_rms",
     "sums_extremes",
     "sums_lut",
     "sums_lut_extremes",

@@ -181,7 +181,11 @@ def rms_q(acc, frac_bits: int) -> int:
     return (twice + 1) >> 1
 
 
-def sums12_rms(buf, first: int, n: int, stride: int, acc, frac_bits: int) -> int:
-    """`sums12` and then `rms_q`: the last block of a window in one call."""
-    sums12(buf, first, n, stride, acc)
+def rms12(buf, n: int, frac_bits: int) -> int:
+    """`rms_q` of the first n samples of `buf`, known to be below 4096, n at least 1.
+
+    A whole window in one call, for the shortest way from samples to a number.
+    """
+    acc = [0] * ACC_WORDS
+    sums12(buf, 0, n, 1, acc)
     return rms_q(acc, frac_bits)

@@ -1,16 +1,19 @@
 """The kernels' signatures in front of the assembler of thumb_*.py: RP2040, also RP2350.
 
-The assembler takes at most four arguments, so address and first sample are joined, n and stride
-too, and rails travel in the unused upper halves of the accumulator's words of minimum and
-maximum. Imported by the package's `__init__` only: a SyntaxError where there is no asm_thumb.
+`rms12` is the assembler itself. Assembler takes at most four arguments, so elsewhere address and
+first sample are joined, n and stride too, and rails travel in the unused upper halves of the
+accumulator's words of minimum and maximum. Imported by the package's `__init__` only: a
+SyntaxError where there is no asm_thumb.
 """
 
 import micropython
 
 from .thumb_extremes import extremes12_asm
-from .thumb_filter import biquad_asm, goertzel_asm
-from .thumb_lut import extremes16_asm, lut_extremes_asm
-from .thumb_sums import cross_asm, linearise_asm, sums_asm, sums_lut_asm
+from .thumb_extremes16 import extremes16_asm
+from .thumb_filter import biquad_asm, cross_asm, goertzel_asm, linearise_asm
+from .thumb_lut import lut_extremes_asm
+from .thumb_root import rms12
+from .thumb_sums import sums_asm, sums_lut_asm
 from .thumb_sums12 import sums12_asm
 
 
@@ -21,16 +24,11 @@ def sums(buf: ptr16, first: int, n: int, stride: int, acc) -> object:
 
 @micropython.viper
 def sums12(buf: ptr16, first: int, n: int, stride: int, acc) -> object:
-    sums12_asm(uint(buf) + 2 * first, n << 5 | stride, 0, acc)
-
-
-@micropython.viper
-def sums12_rms(buf: ptr16, first: int, n: int, stride: int, acc, frac_bits: int) -> object:
-    return sums12_asm(uint(buf) + 2 * first, n << 5 | stride, frac_bits + 1, acc)
+    sums12_asm(uint(buf) + 2 * first, n << 5 | stride, acc)
 
 
 def rms_q(acc, frac_bits: int) -> int:
-    return sums12_asm(0, 1, frac_bits + 1, acc)
+    return rms12(acc, 0, frac_bits)
 
 
 @micropython.viper

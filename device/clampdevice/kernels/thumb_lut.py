@@ -1,4 +1,4 @@
-"""Linearised sums with extremes and rails, and 16-bit sums with them, in ARMv6-M assembler.
+"""Linearised sums with minimum, maximum and samples at the rails, in ARMv6-M assembler.
 
 As thumb_extremes.py, to whose header the same holds. Imported by the package's `__init__` only.
 """
@@ -45,157 +45,29 @@ def lut_extremes_asm(r0, r1, r2, r3):  # address, n << 5 | stride, table, acc
     # add r10, r2; mul r1, r1; add r8, r1; mul r2, r2; add r8, r2 (16 * 16383**2 < 2**32)
     # mov r1, r7; add r1, r9; orr r5, r1; sub r1, r4, r7; orr r5, r1 (bits 15, 31: out of bounds)
     # The loop is too long for one conditional branch, hence two halves of 8.
-    data(
-        2,
-        0x8801,
-        0x5B82,
-        0x4460,
-        0x0417,
-        0x430F,
-        0x0049,
-        0x5A59,
-        0x0052,
-        0x5A9A,
-        0x448A,
-        0x4492,
-        0x4349,
-        0x4688,
-        0x4352,
-        0x4490,
-    )
+    data(2, 0x8801, 0x5B82, 0x4460, 0x0417, 0x430F, 0x0049, 0x5A59, 0x0052)
+    data(2, 0x5A9A, 0x448A, 0x4492, 0x4349, 0x4688, 0x4352, 0x4490)
     data(2, 0x4639, 0x4449, 0x460D, 0x1BE1, 0x430D)
-    data(
-        2,
-        0x8801,
-        0x5B82,
-        0x4460,
-        0x0417,
-        0x430F,
-        0x0049,
-        0x5A59,
-        0x0052,
-        0x5A9A,
-        0x448A,
-        0x4492,
-        0x4349,
-        0x4488,
-        0x4352,
-        0x4490,
-    )
+    data(2, 0x8801, 0x5B82, 0x4460, 0x0417, 0x430F, 0x0049, 0x5A59, 0x0052)
+    data(2, 0x5A9A, 0x448A, 0x4492, 0x4349, 0x4488, 0x4352, 0x4490)
     data(2, 0x4639, 0x4449, 0x430D, 0x1BE1, 0x430D)
-    data(
-        2,
-        0x8801,
-        0x5B82,
-        0x4460,
-        0x0417,
-        0x430F,
-        0x0049,
-        0x5A59,
-        0x0052,
-        0x5A9A,
-        0x448A,
-        0x4492,
-        0x4349,
-        0x4488,
-        0x4352,
-        0x4490,
-    )
+    data(2, 0x8801, 0x5B82, 0x4460, 0x0417, 0x430F, 0x0049, 0x5A59, 0x0052)
+    data(2, 0x5A9A, 0x448A, 0x4492, 0x4349, 0x4488, 0x4352, 0x4490)
     data(2, 0x4639, 0x4449, 0x430D, 0x1BE1, 0x430D)
-    data(
-        2,
-        0x8801,
-        0x5B82,
-        0x4460,
-        0x0417,
-        0x430F,
-        0x0049,
-        0x5A59,
-        0x0052,
-        0x5A9A,
-        0x448A,
-        0x4492,
-        0x4349,
-        0x4488,
-        0x4352,
-        0x4490,
-    )
+    data(2, 0x8801, 0x5B82, 0x4460, 0x0417, 0x430F, 0x0049, 0x5A59, 0x0052)
+    data(2, 0x5A9A, 0x448A, 0x4492, 0x4349, 0x4488, 0x4352, 0x4490)
     data(2, 0x4639, 0x4449, 0x430D, 0x1BE1, 0x430D)
-    data(
-        2,
-        0x8801,
-        0x5B82,
-        0x4460,
-        0x0417,
-        0x430F,
-        0x0049,
-        0x5A59,
-        0x0052,
-        0x5A9A,
-        0x448A,
-        0x4492,
-        0x4349,
-        0x4488,
-        0x4352,
-        0x4490,
-    )
+    data(2, 0x8801, 0x5B82, 0x4460, 0x0417, 0x430F, 0x0049, 0x5A59, 0x0052)
+    data(2, 0x5A9A, 0x448A, 0x4492, 0x4349, 0x4488, 0x4352, 0x4490)
     data(2, 0x4639, 0x4449, 0x430D, 0x1BE1, 0x430D)
-    data(
-        2,
-        0x8801,
-        0x5B82,
-        0x4460,
-        0x0417,
-        0x430F,
-        0x0049,
-        0x5A59,
-        0x0052,
-        0x5A9A,
-        0x448A,
-        0x4492,
-        0x4349,
-        0x4488,
-        0x4352,
-        0x4490,
-    )
+    data(2, 0x8801, 0x5B82, 0x4460, 0x0417, 0x430F, 0x0049, 0x5A59, 0x0052)
+    data(2, 0x5A9A, 0x448A, 0x4492, 0x4349, 0x4488, 0x4352, 0x4490)
     data(2, 0x4639, 0x4449, 0x430D, 0x1BE1, 0x430D)
-    data(
-        2,
-        0x8801,
-        0x5B82,
-        0x4460,
-        0x0417,
-        0x430F,
-        0x0049,
-        0x5A59,
-        0x0052,
-        0x5A9A,
-        0x448A,
-        0x4492,
-        0x4349,
-        0x4488,
-        0x4352,
-        0x4490,
-    )
+    data(2, 0x8801, 0x5B82, 0x4460, 0x0417, 0x430F, 0x0049, 0x5A59, 0x0052)
+    data(2, 0x5A9A, 0x448A, 0x4492, 0x4349, 0x4488, 0x4352, 0x4490)
     data(2, 0x4639, 0x4449, 0x430D, 0x1BE1, 0x430D)
-    data(
-        2,
-        0x8801,
-        0x5B82,
-        0x4460,
-        0x0417,
-        0x430F,
-        0x0049,
-        0x5A59,
-        0x0052,
-        0x5A9A,
-        0x448A,
-        0x4492,
-        0x4349,
-        0x4488,
-        0x4352,
-        0x4490,
-    )
+    data(2, 0x8801, 0x5B82, 0x4460, 0x0417, 0x430F, 0x0049, 0x5A59, 0x0052)
+    data(2, 0x5A9A, 0x448A, 0x4492, 0x4349, 0x4488, 0x4352, 0x4490)
     data(2, 0x4639, 0x4449, 0x430D, 0x1BE1, 0x430D)
     data(2, 0x9F00)  # ldr r7, [sp, 0]
     ldr(r1, [r7, 8])
@@ -359,121 +231,4 @@ def lut_extremes_asm(r0, r1, r2, r3):  # address, n << 5 | stride, table, acc
     mov(r4, r1)  # 0x7FFF + lower bound, in both halves
     data(2, 0x9E05)  # ldr r6, [sp, 20], step
     pop({r0, r15})
-    label(END)
-
-
-@micropython.asm_thumb
-def extremes16_asm(r0, r1, r2):  # address, n << 5 | stride, acc
-    mov(r4, r8)
-    mov(r5, r9)
-    mov(r6, r10)
-    mov(r7, r11)
-    push({r4, r5, r6, r7})
-    lsr(r3, r1, 5)
-    ldr(r4, [r2, 28])
-    add(r4, r4, r3)
-    str(r4, [r2, 28])
-    mov(r4, 31)
-    and_(r1, r4)
-    add(r1, r1, r1)
-    mul(r3, r1)
-    add(r3, r3, r0)
-    mov(r11, r3)  # end
-    push({r2})
-    mov(r2, 0)
-    mov(r5, 0)  # Q
-    mov(r6, 0)
-    mov(r8, r2)  # S
-    mov(r9, r2)  # bounds: every sample is outside
-    mov(r3, 0)
-    b(IF)
-    label(ONE)
-    ldrh(r4, [r0, 0])
-    add(r0, r0, r1)
-    sub(r7, r4, r3)
-    data(2, 0x454F)  # cmp r7, r9
-    bcs(LOOK)
-    label(LOOKED)
-    data(2, 0x44A0)  # add r8, r4
-    mul(r4, r4)
-    add(r5, r5, r4)
-    adc(r6, r2)
-    label(IF)
-    data(2, 0x4558)  # cmp r0, r11
-    bne(ONE)
-    pop({r2})
-    ldr(r0, [r2, 0])
-    ldr(r1, [r2, 4])
-    mov(r3, r8)
-    mov(r4, 0)
-    add(r0, r0, r3)
-    adc(r1, r4)
-    str(r0, [r2, 0])
-    str(r1, [r2, 4])
-    ldr(r0, [r2, 8])
-    ldr(r1, [r2, 12])
-    add(r0, r0, r5)
-    adc(r1, r6)
-    str(r0, [r2, 8])
-    str(r1, [r2, 12])
-    ldr(r0, [r2, 16])
-    data(2, 0xB280)
-    str(r0, [r2, 16])
-    ldr(r0, [r2, 20])
-    data(2, 0xB280)
-    str(r0, [r2, 20])
-    pop({r4, r5, r6, r7})
-    mov(r8, r4)
-    mov(r9, r5)
-    mov(r10, r6)
-    mov(r11, r7)
-    b(END)
-    label(LOOK)  # x in r4; r3 and r9 become lower bound and width of what changes nothing
-    push({r0, r1, r2, r5})
-    data(2, 0x9F04)  # ldr r7, [sp, 16]
-    ldr(r0, [r7, 16])
-    ldr(r1, [r7, 20])
-    data(2, 0xB282, 0xB28D)  # uxth r2, r0, the minimum; uxth r5, r1, the maximum
-    lsr(r0, r0, 16)
-    lsr(r1, r1, 16)
-    cmp(r4, r2)
-    bcs(NOT_LOW)
-    mov(r2, r4)
-    label(NOT_LOW)
-    cmp(r4, r5)
-    bls(NOT_HIGH)
-    mov(r5, r4)
-    label(NOT_HIGH)
-    cmp(r4, r0)
-    bcc(RAIL)
-    cmp(r4, r1)
-    bls(NO_RAIL)
-    label(RAIL)
-    ldr(r3, [r7, 24])
-    add(r3, 1)
-    str(r3, [r7, 24])
-    label(NO_RAIL)
-    lsl(r3, r0, 16)
-    orr(r3, r2)
-    str(r3, [r7, 16])
-    lsl(r3, r1, 16)
-    orr(r3, r5)
-    str(r3, [r7, 20])
-    mov(r3, r0)
-    cmp(r0, r2)
-    bcs(LOW_BOUND)
-    mov(r3, r2)
-    label(LOW_BOUND)
-    cmp(r1, r5)
-    bls(HIGH_BOUND)
-    mov(r1, r5)
-    label(HIGH_BOUND)
-    add(r1, 1)
-    sub(r1, r1, r3)
-    bcs(SOME)
-    mov(r1, 0)
-    label(SOME)
-    mov(r9, r1)
-    pop({r0, r1, r2, r5})
-    b(LOOKED)
     label(END)

@@ -1,4 +1,4 @@
-"""Sums of 16-bit and of linearised samples, and products, in ARMv6-M assembler.
+"""Sums of 16-bit and of linearised samples in ARMv6-M assembler.
 
 As thumb_sums12.py, to whose header the same holds; here for samples of all 16 bits, and for
 12-bit samples read through a table of up to 14 bits. Imported by the package's `__init__` only.
@@ -207,134 +207,22 @@ def sums_lut_asm(r0, r1, r2, r3):  # address, n << 5 | stride, table, acc
     label(S_GROUP)  # ldrh r4, [r0]; ldrh r3, [r0, r2]; add r0, r12; lsl r4, r4, 1;
     # ldrh r4, [r1, r4]; lsl r3, r3, 1; ldrh r3, [r1, r3]; add r8, r4; add r8, r3;
     # mul r4, r4; mul r3, r3; add r5, r4; add r5, r3
-    data(
-        2,
-        0x8804,
-        0x5A83,
-        0x4460,
-        0x0064,
-        0x5B0C,
-        0x005B,
-        0x5ACB,
-        0x44A0,
-        0x4498,
-        0x4364,
-        0x435B,
-        0x192D,
-        0x18ED,
-    )
-    data(
-        2,
-        0x8804,
-        0x5A83,
-        0x4460,
-        0x0064,
-        0x5B0C,
-        0x005B,
-        0x5ACB,
-        0x44A0,
-        0x4498,
-        0x4364,
-        0x435B,
-        0x192D,
-        0x18ED,
-    )
-    data(
-        2,
-        0x8804,
-        0x5A83,
-        0x4460,
-        0x0064,
-        0x5B0C,
-        0x005B,
-        0x5ACB,
-        0x44A0,
-        0x4498,
-        0x4364,
-        0x435B,
-        0x192D,
-        0x18ED,
-    )
-    data(
-        2,
-        0x8804,
-        0x5A83,
-        0x4460,
-        0x0064,
-        0x5B0C,
-        0x005B,
-        0x5ACB,
-        0x44A0,
-        0x4498,
-        0x4364,
-        0x435B,
-        0x192D,
-        0x18ED,
-    )
-    data(
-        2,
-        0x8804,
-        0x5A83,
-        0x4460,
-        0x0064,
-        0x5B0C,
-        0x005B,
-        0x5ACB,
-        0x44A0,
-        0x4498,
-        0x4364,
-        0x435B,
-        0x192D,
-        0x18ED,
-    )
-    data(
-        2,
-        0x8804,
-        0x5A83,
-        0x4460,
-        0x0064,
-        0x5B0C,
-        0x005B,
-        0x5ACB,
-        0x44A0,
-        0x4498,
-        0x4364,
-        0x435B,
-        0x192D,
-        0x18ED,
-    )
-    data(
-        2,
-        0x8804,
-        0x5A83,
-        0x4460,
-        0x0064,
-        0x5B0C,
-        0x005B,
-        0x5ACB,
-        0x44A0,
-        0x4498,
-        0x4364,
-        0x435B,
-        0x192D,
-        0x18ED,
-    )
-    data(
-        2,
-        0x8804,
-        0x5A83,
-        0x4460,
-        0x0064,
-        0x5B0C,
-        0x005B,
-        0x5ACB,
-        0x44A0,
-        0x4498,
-        0x4364,
-        0x435B,
-        0x192D,
-        0x18ED,
-    )
+    data(2, 0x8804, 0x5A83, 0x4460, 0x0064, 0x5B0C, 0x005B, 0x5ACB)
+    data(2, 0x44A0, 0x4498, 0x4364, 0x435B, 0x192D, 0x18ED)
+    data(2, 0x8804, 0x5A83, 0x4460, 0x0064, 0x5B0C, 0x005B, 0x5ACB)
+    data(2, 0x44A0, 0x4498, 0x4364, 0x435B, 0x192D, 0x18ED)
+    data(2, 0x8804, 0x5A83, 0x4460, 0x0064, 0x5B0C, 0x005B, 0x5ACB)
+    data(2, 0x44A0, 0x4498, 0x4364, 0x435B, 0x192D, 0x18ED)
+    data(2, 0x8804, 0x5A83, 0x4460, 0x0064, 0x5B0C, 0x005B, 0x5ACB)
+    data(2, 0x44A0, 0x4498, 0x4364, 0x435B, 0x192D, 0x18ED)
+    data(2, 0x8804, 0x5A83, 0x4460, 0x0064, 0x5B0C, 0x005B, 0x5ACB)
+    data(2, 0x44A0, 0x4498, 0x4364, 0x435B, 0x192D, 0x18ED)
+    data(2, 0x8804, 0x5A83, 0x4460, 0x0064, 0x5B0C, 0x005B, 0x5ACB)
+    data(2, 0x44A0, 0x4498, 0x4364, 0x435B, 0x192D, 0x18ED)
+    data(2, 0x8804, 0x5A83, 0x4460, 0x0064, 0x5B0C, 0x005B, 0x5ACB)
+    data(2, 0x44A0, 0x4498, 0x4364, 0x435B, 0x192D, 0x18ED)
+    data(2, 0x8804, 0x5A83, 0x4460, 0x0064, 0x5B0C, 0x005B, 0x5ACB)
+    data(2, 0x44A0, 0x4498, 0x4364, 0x435B, 0x192D, 0x18ED)
     add(r6, r6, r5)
     mov(r5, 0)
     adc(r7, r5)
@@ -381,92 +269,3 @@ def sums_lut_asm(r0, r1, r2, r3):  # address, n << 5 | stride, table, acc
     adc(r1, r3)
     str(r0, [r2, 0])
     str(r1, [r2, 4])
-
-
-@micropython.asm_thumb
-def cross_asm(r0, r1, r2, r3):  # address of a, n << 5 | stride, bytes from a to b, out
-    push({r3})
-    mov(r4, r11)
-    push({r4})
-    lsr(r5, r1, 5)
-    ldr(r4, [r3, 8])
-    add(r4, r4, r5)
-    str(r4, [r3, 8])
-    mov(r4, 31)
-    and_(r1, r4)
-    add(r1, r1, r1)
-    mov(r4, 7)
-    mov(r7, r5)
-    bic(r7, r4)
-    mul(r7, r1)
-    add(r7, r7, r0)
-    mov(r11, r7)  # end of the groups of 8
-    and_(r5, r4)
-    mov(r12, r5)
-    mov(r3, 0)
-    mov(r5, 0)
-    mov(r6, 0)
-    b(IF)
-    label(
-        GROUP
-    )  # ldrh r4, [r0]; ldrh r7, [r0, r2]; add r0, r1; mul r4, r7; add r5, r4; adc r6, r3
-    data(2, 0x8804, 0x5A87, 0x1840, 0x437C, 0x192D, 0x415E)
-    data(2, 0x8804, 0x5A87, 0x1840, 0x437C, 0x192D, 0x415E)
-    data(2, 0x8804, 0x5A87, 0x1840, 0x437C, 0x192D, 0x415E)
-    data(2, 0x8804, 0x5A87, 0x1840, 0x437C, 0x192D, 0x415E)
-    data(2, 0x8804, 0x5A87, 0x1840, 0x437C, 0x192D, 0x415E)
-    data(2, 0x8804, 0x5A87, 0x1840, 0x437C, 0x192D, 0x415E)
-    data(2, 0x8804, 0x5A87, 0x1840, 0x437C, 0x192D, 0x415E)
-    data(2, 0x8804, 0x5A87, 0x1840, 0x437C, 0x192D, 0x415E)
-    label(IF)
-    data(2, 0x4558)  # cmp r0, r11
-    bne(GROUP)
-    mov(r4, r12)
-    mul(r4, r1)
-    add(r4, r4, r0)
-    mov(r11, r4)
-    b(ONE_IF)
-    label(ONE)
-    data(2, 0x8804, 0x5A87, 0x1840, 0x437C, 0x192D, 0x415E)
-    label(ONE_IF)
-    data(2, 0x4558)  # cmp r0, r11
-    bne(ONE)
-    pop({r4})
-    mov(r11, r4)
-    pop({r3})
-    ldr(r0, [r3, 0])
-    ldr(r1, [r3, 4])
-    add(r0, r0, r5)
-    adc(r1, r6)
-    str(r0, [r3, 0])
-    str(r1, [r3, 4])
-
-
-@micropython.asm_thumb
-def linearise_asm(r0, r1, r2):  # address, n << 5 | stride, table
-    lsr(r5, r1, 5)
-    mov(r4, 31)
-    and_(r1, r4)
-    add(r1, r1, r1)
-    mov(r3, 3)
-    mov(r6, r5)
-    bic(r6, r3)
-    mul(r6, r1)
-    add(r6, r6, r0)  # end of the groups of 4
-    mul(r5, r1)
-    add(r5, r5, r0)  # end
-    b(IF)
-    label(GROUP)  # ldrh r4, [r0]; lsl r4, r4, 1; ldrh r4, [r2, r4]; strh r4, [r0]; add r0, r1
-    data(2, 0x8804, 0x0064, 0x5B14, 0x8004, 0x1840)
-    data(2, 0x8804, 0x0064, 0x5B14, 0x8004, 0x1840)
-    data(2, 0x8804, 0x0064, 0x5B14, 0x8004, 0x1840)
-    data(2, 0x8804, 0x0064, 0x5B14, 0x8004, 0x1840)
-    label(IF)
-    cmp(r0, r6)
-    bne(GROUP)
-    b(ONE_IF)
-    label(ONE)
-    data(2, 0x8804, 0x0064, 0x5B14, 0x8004, 0x1840)
-    label(ONE_IF)
-    cmp(r0, r5)
-    bne(ONE)

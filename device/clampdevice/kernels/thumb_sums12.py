@@ -1,27 +1,27 @@
-"""The sums in ARMv6-M assembler: the fastest form on RP2040, right on RP2350 as well.
+"""Sums of 12-bit samples in ARMv6-M assembler: fastest on RP2040, right on RP2350 as well.
 
-A SyntaxError on every other chip, so only the package's `__init__` imports this. Each public
-function is a thin viper wrapper with the signature of reference.py; the assembler takes at most
-four arguments, so address and first sample are joined, and n and stride (below 32) too. At most
-65,536 samples a call: the sum of samples is kept in 32 bits until the end.
+The callers in thumb.py join arguments: address and first sample, n and stride (below 32). At
+most 65,536 samples a call, as the sum of samples is kept in 32 bits until the end. Imported by
+the package's `__init__` only: a SyntaxError where there is no asm_thumb.
 
-Inner loops are `data` lines, one line a pair of samples, because mnemonics would need nine
-lines; the comment above the first one names the instructions. r8 to r11 are saved as the
-calling convention asks, lr is free because the prologue of asm_thumb has pushed it.
+Inner loops are `data` lines, because mnemonics would take one line an instruction and seven to
+twelve a pair of samples; a comment above the first line of each kind names the instructions.
+r8 to r11 are saved as the calling convention asks; r12 is free, and r14 too, because the
+prologue of asm_thumb has pushed it.
 """
 
 import micropython
 
 
 @micropython.asm_thumb
-def sums12_asm(r0, r1, r2, r3) -> int:  # address, n << 5 | stride, frac_bits + 1 or 0, acc
-    push({r2})
+def sums12_asm(r0, r1, r2):  # address, n << 5 | stride, acc
     mov(r4, r8)
     mov(r5, r9)
     mov(r6, r10)
     mov(r7, r11)
     push({r4, r5, r6, r7})
-    push({r3})
+    push({r2})
+    mov(r3, r2)
     lsr(r2, r1, 5)
     ldr(r4, [r3, 28])
     add(r4, r4, r2)
@@ -188,159 +188,3 @@ def sums12_asm(r0, r1, r2, r3) -> int:  # address, n << 5 | stride, frac_bits + 
     mov(r9, r5)
     mov(r10, r6)
     mov(r11, r7)
-    pop({r2})
-    cmp(r2, 0)
-    bne(ROOT)
-    mov(r0, 0)
-    b(END)
-
-    label(ROOT)  # the root of reference.rms_q; V = n * Q - S * S, modulo 2**64
-    push({r2})
-    mul(r1, r0)
-    add(r1, r1, r1)
-    push({r1, r3})
-    mov(r1, r0)
-    bl(MULL)
-    pop({r2, r3})
-    add(r1, r1, r2)
-    push({r0, r1, r3})
-    ldr(r0, [r3, 8])
-    ldr(r2, [r3, 12])
-    ldr(r1, [r3, 28])
-    mul(r2, r1)
-    push({r2})
-    bl(MULL)
-    pop({r2})
-    add(r1, r1, r2)
-    pop({r2, r3, r4})
-    sub(r0, r0, r2)
-    sbc(r1, r3)
-    ldr(r4, [r4, 28])
-    mov(r12, r4)
-    pop({r7})  # exponent e
-    mov(r2, r0)
-    orr(r2, r1)
-    bne(BY_8)
-    mov(r0, 0)
-    b(END)
-    label(BY_8)  # V << 2j into [2**60, 2**62), e falls by j
-    lsr(r2, r1, 20)
-    bne(BY_2)
-    lsl(r1, r1, 8)
-    lsr(r2, r0, 24)
-    orr(r1, r2)
-    lsl(r0, r0, 8)
-    sub(r7, 4)
-    b(BY_8)
-    label(BY_2)
-    lsr(r2, r1, 28)
-    bne(ROOT30)
-    lsl(r1, r1, 2)
-    lsr(r2, r0, 30)
-    orr(r1, r2)
-    lsl(r0, r0, 2)
-    sub(r7, 1)
-    b(BY_2)
-    label(ROOT30)  # s = isqrt(high word) bit by bit; r1 becomes the remainder
-    mov(r2, 0)
-    mov(r3, 1)
-    lsl(r3, r3, 28)
-    label(BIT)
-    add(r4, r2, r3)
-    lsr(r2, r2, 1)
-    cmp(r1, r4)
-    bcc(NOT)
-    sub(r1, r1, r4)
-    add(r2, r2, r3)
-    label(NOT)
-    lsr(r3, r3, 2)
-    bne(BIT)
-    # 16 bits more by one division: (remainder << 16 | next 16 bits) / 2s
-    add(r3, r2, r2)
-    mov(r4, 0)
-    cmp(r1, r3)
-    bcc(BELOW)
-    sub(r1, r1, r3)
-    mov(r4, 1)
-    label(BELOW)
-    mov(r5, 16)
-    label(DIV)
-    add(r0, r0, r0)
-    adc(r1, r1)
-    cmp(r1, r3)
-    bcc(LESS)
-    sub(r1, r1, r3)
-    label(LESS)
-    adc(r4, r4)
-    sub(r5, 1)
-    bne(DIV)
-    lsr(r0, r0, 16)
-    label(FIX)  # at most two down: quotient**2 may pass the remainder
-    lsr(r5, r4, 16)
-    bne(DOWN)
-    lsr(r5, r1, 16)
-    bne(FIXED)
-    lsl(r5, r1, 16)
-    orr(r5, r0)
-    mov(r6, r4)
-    mul(r6, r6)
-    cmp(r5, r6)
-    bcs(FIXED)
-    label(DOWN)
-    sub(r4, 1)
-    add(r1, r1, r3)
-    b(FIX)
-    label(FIXED)
-    lsl(r0, r2, 16)
-    add(r0, r0, r4)  # root, [2**30, 2**31)
-    # floor(root * 2**e / n), e negative or not: 31 + e steps of a long division
-    add(r0, r0, r0)
-    mov(r1, r12)
-    mov(r2, 0)
-    mov(r3, 0)
-    add(r7, 31)
-    lsr(r4, r1, 8)
-    beq(LONG_IF)
-    cmp(r7, 8)
-    blt(LONG_IF)
-    lsr(r2, r0, 24)  # n has more than 8 bits: the first 8 steps give 0
-    lsl(r0, r0, 8)
-    sub(r7, 8)
-    label(LONG_IF)
-    cmp(r7, 0)
-    ble(ROUND)
-    label(LONG)
-    add(r0, r0, r0)
-    adc(r2, r2)
-    cmp(r2, r1)
-    bcc(SMALL)
-    sub(r2, r2, r1)
-    label(SMALL)
-    adc(r3, r3)
-    sub(r7, 1)
-    bne(LONG)
-    label(ROUND)
-    add(r0, r3, 1)
-    lsr(r0, r0, 1)
-    b(END)
-
-    label(MULL)  # r1:r0 = r0 * r1
-    lsr(r2, r0, 16)
-    lsr(r3, r1, 16)
-    data(2, 0xB280, 0xB289)  # uxth r0, r0; uxth r1, r1
-    mov(r4, r0)
-    mul(r4, r1)
-    mul(r0, r3)
-    mul(r3, r2)
-    mul(r1, r2)
-    add(r0, r0, r1)
-    mov(r5, 0)
-    adc(r5, r5)
-    lsl(r5, r5, 16)
-    add(r3, r3, r5)
-    lsr(r1, r0, 16)
-    lsl(r0, r0, 16)
-    add(r0, r0, r4)
-    adc(r1, r3)
-    bx(r14)
-    label(END)

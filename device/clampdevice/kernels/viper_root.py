@@ -1,8 +1,12 @@
 """The root that ends a window, in viper, for chips without assembler. See viper.py."""
 
+from array import array
+
 import micropython
 
 from .viper import sums12
+
+_scratch = array("I", bytes(32))  # of rms12, which must not allocate; means nothing after it
 
 
 @micropython.viper
@@ -115,6 +119,8 @@ def rms_q(acc: ptr16, frac_bits: int) -> int:
     return (quotient + 1) >> 1
 
 
-def sums12_rms(buf, first: int, n: int, stride: int, acc, frac_bits: int) -> int:
-    sums12(buf, first, n, stride, acc)
-    return rms_q(acc, frac_bits)
+def rms12(buf, n: int, frac_bits: int) -> int:
+    for i in range(8):
+        _scratch[i] = 0
+    sums12(buf, 0, n, 1, _scratch)
+    return rms_q(_scratch, frac_bits)
