@@ -3,7 +3,8 @@
 A layout is a sequence of (code, mult, exp) in the order of Describe: `code` is the struct letter's
 number, value = raw * mult * 10**exp. Each integer code has one raw value that means "not
 available": the largest unsigned, the smallest signed. Decimal scales make the gateway's numbers
-short and exact. Flags are sparse: one byte (channel << 4 | bits) for each channel that has any.
+short and exact. Flags take half a byte a channel, the even one in the low half, and end with the
+last channel that has any: a record without flags spends nothing on them.
 """
 
 import struct
@@ -81,14 +82,19 @@ def unpack_values(layout: tuple, data: bytes) -> list:
 
 
 def pack_flags(flags: list) -> bytes:
-    """Bytes for the channels with flags; `flags` holds one bit set a channel, by index."""
-    return bytes(i << 4 | bits for i, bits in enumerate(flags) if bits)
+    """Half a byte a channel; `flags` holds one bit set a channel, by index."""
+    packed = bytearray((len(flags) + 1) // 2)
+    used = 0
+    for i, bits in enumerate(flags):
+        if bits:
+            packed[i // 2] |= bits << (4 * (i & 1))
+            used = i // 2 + 1
+    return bytes(packed[:used])
 
 
 def unpack_flags(data: bytes, channels: int) -> list:
-    """One bit set a channel. A channel number beyond `channels` is skipped (newer sender)."""
+    """One bit set a channel. Bits beyond the last channel are skipped."""
     out = [0] * channels
-    for byte in data:
-        if byte >> 4 < channels:
-            out[byte >> 4] = byte & 15
+    for i in range(min(channels, 2 * len(data))):
+        out[i] = data[i // 2] >> (4 * (i & 1)) & 15
     return out

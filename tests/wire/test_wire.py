@@ -137,7 +137,7 @@ def test_every_byte_flip_costs_at_most_its_frame():
 
 def test_a_newer_minor_is_read_and_an_older_one_is_filled():
     newer = (
-        (0x08, "Ack", _fields_of("Ack") + (("window", "H", 1), ("note", "s", 2))),
+        (0x08, "Ack", (*_fields_of("Ack"), ("window", "H", 1), ("note", "s", 2))),
         (0x70, "Novelty", (("x", "B"),)),
     )
     ours, theirs = Codec(), Codec(newer)
@@ -163,19 +163,23 @@ def test_values_keep_scale_missing_and_saturation():
     _raises(ValueError, values.unpack_values, layout, data + b"x")
 
 
-def test_flags_are_sparse():
+def test_flags_take_half_a_byte_up_to_the_last_channel_with_any():
     flags = [0, values.CLIPPED, 0, values.BAD | values.GAP]
     data = values.pack_flags(flags)
-    assert data == bytes([0x12, 0x3C])
+    assert data == bytes([0x20, 0xC0])
     assert values.unpack_flags(data, 4) == flags
     assert values.unpack_flags(data, 2) == [0, values.CLIPPED]
+    assert values.unpack_flags(data, 7) == [*flags, 0, 0, 0]
+    assert values.pack_flags([0] * 16) == b""
+    assert values.pack_flags([values.BELOW_FLOOR, 0, 0, 0, 0]) == b"\x01"
+    assert len(values.pack_flags([15] * 16)) == 8
 
 
 def test_a_default_record_has_at_most_48_bytes():
     """Three currents (RMS, peak), one three-axis vibration, one input: the design's record.
 
-    45 bytes before escapes; a byte in 128 needs one, so of random records at most one in a
-    thousand is longer than 48.
+    45 bytes before escapes, 48 with a flag on every channel. A byte in 128 needs an escape, so of
+    random records without flags at most one in a thousand is longer than 48.
     """
     layout = ((ord("H"), 2, -3),) * 6 + ((ord("H"), 1, -2),) * 4 + ((ord("B"), 1, 0),)
     codec = Codec()
@@ -192,6 +196,9 @@ def test_a_default_record_has_at_most_48_bytes():
         payload = codec.encode("Record", 17, 81234 + i, 1763750 + 1000 * i, 5, 1, b"", data)
         assert len(payload) + 4 + 2 == 45
         longer += len(framing.frame(payload)) > 48
+        flags = values.pack_flags([values.BELOW_FLOOR] * 5)
+        flagged = codec.encode("Record", 17, 81234 + i, 1763750, 5, 1, flags, data)
+        assert len(flagged) + 4 + 2 == 48
     assert longer <= 1, longer
 
 
@@ -201,9 +208,8 @@ def test_table_is_well_formed():
     names = [name for _code, name, _fields_ in messages.MESSAGES]
     for name in messages.FROZEN + messages.SPOOLED:
         assert name in names
-    for entry in messages.MESSAGES:
-        if entry[1] in messages.SPOOLED:
-            # The device's spool reads these three without decoding.
-            kinds = tuple(field[1] for field in entry[2][:3])
-            assert entry[2][0][0] == "boot" and entry[2][1][0] == "seq", entry[1]
-            assert kinds == ("I", "I", "T"), entry[1]
+    for name in messages.SPOOLED:
+        # The device's spool reads these three without decoding.
+        fields = list(_fields_of(name))
+        assert [field[0] for field in fields[:2]] == ["boot", "seq"], name
+        assert [field[1] for field in fields[:3]] == ["I", "I", "T"], name

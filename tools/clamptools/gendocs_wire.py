@@ -101,7 +101,7 @@ WORDS: dict[str, dict[str, str]] = {
         "end_ms": "end of the interval, device time",
         "windows": f"length of the interval in windows of {messages.WINDOW_MS} ms",
         "layout": "description the values follow",
-        "flags": "one byte (channel << 4, flags) for each channel that has any",
+        "flags": "half a byte a channel, even ones low, up to the last that has any",
         "values": "the features of all channels, packed little-endian",
     },
     "Event": {
