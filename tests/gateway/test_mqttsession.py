@@ -292,16 +292,20 @@ def test_why_there_is_no_connection_is_said(
     asyncio.run(scenario())
 
 
-def test_an_error_of_the_caller_is_not_taken_for_a_loss() -> None:
+def test_an_error_of_the_caller_is_no_loss_and_the_broker_is_told() -> None:
     async def scenario() -> None:
         async with stub_broker() as stub:
 
             async def serve(_connection: Connection) -> None:
                 raise ZeroDivisionError("a bug")
 
+            async def farewell(connection: Connection) -> None:
+                await connection.publish(WILL.topic, b"offline")
+
             with pytest.raises(ZeroDivisionError):
-                await session_to(stub.port).run(serve, nothing)
+                await session_to(stub.port).run(serve, farewell)
             await until(lambda: not stub.connections)
+            assert stub.published == [b"offline"]
             assert stub.said_goodbye
 
     asyncio.run(scenario())

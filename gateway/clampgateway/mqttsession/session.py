@@ -185,7 +185,8 @@ class MqttSession:
         """Connects, and again and again, until cancelled.
 
         `serve` runs on each connection and is cancelled when that is lost. `farewell` is what to
-        publish when this method is cancelled; a DISCONNECT follows, so the will stays unpublished.
+        publish when this method is cancelled or `serve` raises an error of its own, which ends
+        it; a DISCONNECT follows, so the will stays unpublished.
         """
         failed = 0
         while True:
@@ -235,17 +236,12 @@ class MqttSession:
         ]
         try:
             await asyncio.wait([serving, *watching], return_when=asyncio.FIRST_COMPLETED)
+            await self._ended(connection, serving, watching)
+        except SessionLost:
             self.tally.losses += 1
-            if connection.end_reason is not None and connection.end_reason.value == TAKEN_OVER:
-                # Starting small again would be a fight with the other one.
-                self.tally.taken_over += 1
-                raise SessionLost(
-                    f"another client took over client_id={self._broker.client_id}: "
-                    "give each gateway an id of its own"
-                )
-            self._worked = connection.acked > 0
-            await _ended(serving, watching)
-        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            # Cancelled, or an error of the caller's: the broker is still there to be told.
             await _cancel([serving])
             await self._say(farewell, connection)
             raise
@@ -253,6 +249,30 @@ class MqttSession:
             self._connection = None
             await _cancel([serving, *watching])
             await _close(client)
+
+    async def _ended(
+        self,
+        connection: Connection,
+        serving: asyncio.Future[None],
+        watching: list[asyncio.Task[NoReturn]],
+    ) -> NoReturn:
+        """Raises why a connection is over: an error of the caller's first, then its loss."""
+        error = serving.exception() if serving.done() else None
+        if error is not None and not isinstance(error, SessionLost):
+            raise error
+        reason = connection.end_reason
+        if reason is not None and reason.value == TAKEN_OVER:
+            # The back-off goes on: starting small again would be a fight with the other one.
+            self.tally.taken_over += 1
+            raise SessionLost(
+                f"another client took over client_id={self._broker.client_id}: "
+                "give each gateway an id of its own"
+            )
+        self._worked = connection.acked > 0
+        for task in watching:
+            if task.done():
+                await task
+        raise error or SessionLost("serving ended by itself")
 
     async def _connect(self) -> tuple[aiomqtt.Client, Connection]:
         """Connects, with a new client each time: nothing of the last connection is left."""
@@ -330,17 +350,6 @@ async def _until_silent(connection: Connection) -> NoReturn:
             raise SessionLost(f"connection lost: {connection.end_reason}")
         if connection.waits_s > ACK_S:
             raise SessionLost(f"no PUBACK for {ACK_S:g} s")
-
-
-async def _ended(serving: asyncio.Future[None], watching: list[asyncio.Task[NoReturn]]) -> None:
-    """Raises why a connection is over: an error of ours first, then why it was lost."""
-    error = serving.exception() if serving.done() else None
-    if error is not None and not isinstance(error, SessionLost):
-        raise error
-    for task in watching:
-        if task.done():
-            await task
-    raise error or SessionLost("serving ended by itself")
 
 
 async def _cancel(tasks: Sequence[asyncio.Future[Any]]) -> None:
