@@ -59,6 +59,24 @@ def test_first_items_wait_for_the_clock_instead_of_losing_their_time() -> None:
     assert all(item.synced for item in bench.committed.values())
 
 
+def test_a_late_clock_is_waited_for() -> None:
+    bench = LinkBench()
+    answer = bench.device.link._took_time
+    skipped = []
+
+    def late(message: object, now_us: int) -> None:
+        skipped.append(message) if len(skipped) < 2 else answer(message, now_us)
+
+    bench.device.link._took_time = late
+    bench.device.record(3.0)
+    bench.run(0.5)
+    assert bench.committed == {}
+    bench.run(2)
+    assert len(skipped) == 2
+    assert all(item.synced for item in bench.committed.values())
+    assert not bench.missing()
+
+
 def test_a_clock_that_is_never_told_delays_items_by_two_seconds_only() -> None:
     bench = running()
     bench.replug()
@@ -131,6 +149,20 @@ def test_a_power_cycled_device_gets_a_boot_above_all_that_were_seen() -> None:
     assert entry is not None
     assert entry.identity is not None
     assert entry.identity.boot == 2
+
+
+def test_a_power_cycle_starts_the_device_time_anew() -> None:
+    bench = running()
+    bench.run(600)
+    bench.device.power_cycle()
+    bench.run(2)
+    bench.device.record(1.0)
+    made_ms = UTC_MS + bench.now_us / 1000
+    bench.run(1)
+    (item,) = bench.committed.values()
+    assert item.synced
+    assert abs(item.utc_ms - made_ms) <= 60
+    assert bench.session.stats()["clock_steps"] == 0
 
 
 def test_a_lost_welcome_is_repeated() -> None:
@@ -280,6 +312,20 @@ def test_a_link_may_carry_another_device_later() -> None:
     bench.run(2)
     assert not bench.devices.at("lathe").online
     assert bench.devices.at("mill").online
+
+
+def test_a_late_commit_is_not_acknowledged_to_the_next_device_on_the_link() -> None:
+    bench = running()
+    bench.hold_commits = True
+    bench.device.record(1.0)
+    bench.run(0.2)
+    bench.device = DeviceModel("mill")
+    bench.run(2)
+    bench.device.record(2.0)
+    bench.commit()  # the lathe's (boot 1, seq 0); the mill's of the same name is not even read
+    for _ in range(5):
+        bench.step(up=b"")
+    assert bench.device.unacknowledged == 1
 
 
 def test_devices_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -264,6 +264,46 @@ def test_a_store_that_turns_out_damaged_while_it_runs_is_replaced(tmp_path: Path
     store.close()
 
 
+def test_ids_go_on_above_all_that_was_delivered(tmp_path: Path) -> None:
+    path = tmp_path / "items.db"
+    store = fill(path, 100)
+    store.append([], {"mqtt": 100})
+    store.close()
+    db = sqlite3.connect(path)
+    db.execute("DROP TABLE assignments")
+    db.close()
+    store = Store(path)
+    assert store.read_after(0, 1000) == []  # all of it was delivered and is in the old file
+    assert store.append([item(100)], {})[0][0].id == 101
+    store.close()
+
+
+def test_a_damaged_store_is_set_aside_whole(tmp_path: Path) -> None:
+    for ending in ("", "-wal", "-shm"):
+        (tmp_path / f"items.db{ending}").write_text(f"old{ending}")
+    assert file.set_aside(tmp_path / "items.db") == tmp_path / "items.damaged-1.db"
+    kept = {entry.name: entry.read_text() for entry in tmp_path.iterdir()}
+    assert kept == {f"items.damaged-1.db{end}": f"old{end}" for end in ("", "-wal", "-shm")}
+
+
+def test_the_log_of_a_damaged_store_is_not_played_into_the_next(tmp_path: Path) -> None:
+    store = fill(tmp_path / "running.db", 100)
+    store._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    store.append([item(100)], {})
+    path = tmp_path / "items.db"  # as a kill leaves it, and with a broken medium
+    path.with_name("items.db-wal").write_bytes((tmp_path / "running.db-wal").read_bytes())
+    path.write_bytes(b"\xff" * store.path.stat().st_size)
+    store.close()
+    store = Store(path)
+    assert store.set_aside == 1
+    store.append([item(500)], {})
+    store.close()
+    store = Store(path)
+    assert 500 in [stored.item.seq for stored in store.read_after(0, 1000)]
+    assert store._db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    store.close()
+
+
 def test_a_lost_table_is_damage(tmp_path: Path) -> None:
     path = tmp_path / "items.db"
     fill(path, 100).close()
