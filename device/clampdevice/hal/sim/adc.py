@@ -1,12 +1,13 @@
 """The simulated ADC: round robin of current transformers and the chip's temperature.
 
-Owns the way from amperes to codes: transformer, bits, offset, noise, rails. Waveform and timing
-are `wave.py` and `paced.py`.
+Owns the way from amperes to codes: transformer, bits, offset, noise, rails. Errors of a
+chip's own are `errors.py`, waveform and timing `wave.py` and `paced.py`.
 """
 
 from array import array
 
 from clampdevice.current import a_per_v
+from clampdevice.hal.sim.errors import Converter
 from clampdevice.hal.sim.paced import PacedSource
 from clampdevice.hal.sim.wave import Stream, current_lines
 
@@ -25,8 +26,8 @@ class Adc(PacedSource):
         config: `sources.adc` of board.json: `rate_hz` a slot, `slots`, `bits`, `vref_v`, optional
             `zero_lsb` (bias in codes), `temperature_slot`, `block_frames`, `ring_ms`.
         channels: `channels` of board.json; those of a current are heard.
-        scenario: content of scenario.json; `adc` holds `noise_lsb` and `offset_lsb`, by which the
-            bias is off.
+        scenario: content of scenario.json; `adc` holds `noise_lsb`, `offset_lsb`, by which the
+            bias is off, and `model`, the errors of a chip's own converter; see `errors`.
         sine: see `wave.sine_table`.
     """
 
@@ -42,9 +43,13 @@ class Adc(PacedSource):
         )
         codes = 1 << config["bits"]
         model = scenario.get("adc", {})
-        noise_lsb = model.get("noise_lsb", 0)
+        self._converter = Converter(model.get("model"), (0, codes - 1))
+        scale = self._converter.scale
+        rounding = self._converter.rounding
+        rails = self._converter.rails
+        noise_lsb = scale * model.get("noise_lsb", 0)
         zero_lsb = config.get("zero_lsb", codes / 2) + model.get("offset_lsb", 0)
-        v_per_lsb = config["vref_v"] / codes
+        v_per_lsb = config["vref_v"] / codes / scale
         seed = scenario.get("seed", 0) * 1000003
         self._streams: list = [None] * slots
         for channel in channels:
@@ -57,10 +62,10 @@ class Adc(PacedSource):
                 _waves(scenario, channel["key"], rate_mhz, slot / slots),
                 rate_mhz,
                 1 / (a_per_v(channel) * v_per_lsb),
-                zero_lsb,
+                scale * zero_lsb + rounding,
                 noise_lsb,
                 seed + slot,
-                (0, codes - 1),
+                rails,
                 sine,
             )
         for slot in range(slots):
@@ -70,14 +75,15 @@ class Adc(PacedSource):
                     kelvin = scenario.get("temperature_c", 27) - 27
                     volts = _TEMPERATURE_V_27 - _TEMPERATURE_V_PER_K * kelvin
                 self._streams[slot] = Stream(
-                    scenario["timeline"], "", {}, rate_mhz, 0, volts / v_per_lsb, noise_lsb,
-                    seed + slot, (0, codes - 1), sine,
+                    scenario["timeline"], "", {}, rate_mhz, 0,
+                    volts / v_per_lsb + rounding, noise_lsb, seed + slot, rails, sine,
                 )  # fmt: skip
 
     def fill(self, buf: array, frames: int, frame: int) -> None:
         """See `PacedSource`."""
         for slot in range(self.slots):
             self._streams[slot].fill(buf, slot, frames, self.slots, frame)
+        self._converter.finish(buf, frames * self.slots)
 
 
 def _waves(scenario: dict, key: str, rate_mhz: int, skew: float) -> dict:

@@ -7,6 +7,7 @@ the recording: block after block from the start, whatever the clock says.
 import sys
 from array import array
 
+from clampdevice.hal.sim.errors import Converter
 from clampdevice.hal.sim.wave import code_of, noise_gain
 
 _FLOAT_BYTES = 4
@@ -25,6 +26,7 @@ class Playback:
         offset_lsb: code of 0.
         rails: lowest and highest code.
         noise_lsb, seed: of the converter's noise.
+        model: errors of a chip's own converter, see `errors`; None for an ideal one.
 
     Attributes:
         finished: the file is at its end; a last frame that is cut off is dropped.
@@ -32,7 +34,7 @@ class Playback:
 
     def __init__(
         self, file, rate_hz: float, slots: int, lsb_per_unit: float, offset_lsb: float,
-        rails: tuple, noise_lsb: float = 0, seed: int = 0,
+        rails: tuple, noise_lsb: float = 0, seed: int = 0, model: str | None = None,
     ) -> None:  # fmt: skip
         if sys.byteorder != "little":
             raise ValueError("recordings are played on little-endian machines only")
@@ -42,10 +44,12 @@ class Playback:
         self.lost_frames = 0
         self.finished = False
         self._file = file
-        self._scale = lsb_per_unit
-        self._offset = offset_lsb
-        self._rails = rails
-        self._gain = noise_gain(noise_lsb)
+        self._converter = Converter(model, rails)
+        scale = self._converter.scale
+        self._scale = scale * lsb_per_unit
+        self._offset = scale * offset_lsb + self._converter.rounding
+        self._rails = self._converter.rails
+        self._gain = noise_gain(scale * noise_lsb)
         self._seed = seed
         self._values = array("f", bytes(_FLOAT_BYTES * DEFAULT_BLOCK_FRAMES * slots))
         self._buf = array("H", bytes(2 * DEFAULT_BLOCK_FRAMES * slots))
@@ -73,6 +77,7 @@ class Playback:
                 self._rails,
             )  # fmt: skip
             self._index += 1
+        self._converter.finish(buf, frames * self.slots)
         result = self._result
         result[2] = frames
         done = self._index // self.slots

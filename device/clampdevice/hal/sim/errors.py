@@ -1,0 +1,165 @@
+"""The errors of a chip's own ADC, for the simulated one: steps, missing codes, small ones.
+
+Owns the curves of single boards and the thresholds that make codes of voltages by them. Offset
+and noise are the scenario's (`adc.offset_lsb`, `adc.noise_lsb`); the mean curve of a chip type,
+and what a curve is, are `clampdevice.linear`.
+
+A model is named in scenario.json as `adc.model`: a chip type is its mean curve, `rp2040-1` to
+`rp2040-5` and `rp2350-1` to `rp2350-5` are the boards from which the mean was made, fitted one by
+one as the mean was; the source is given there. A table from the mean straightens the mean curve by
+construction; the single boards show what it is worth on a board it does not know.
+"""
+
+import sys
+from array import array
+
+from clampdevice.linear import CHIPS, CODES, PER_LSB, curve, thresholds
+
+THRESHOLD_BITS = 3  # fractional, of an LSB: what lies above 4096 LSB must fit too
+
+# Stretches and weights as in clampdevice.linear, in 1/64 LSB; the stretches' first codes are
+# those of the chip type. Least squares leaves 0.08 to 0.13 LSB RMS.
+_BOARDS = (
+    (
+        "rp2040",
+        (
+            (-775, -776, -156, -248, 323, 254, 159, 99, 697, 584, 1165, 1089),
+            (0, 14, 25, -6, 2, 5, 5, -14, -12),
+        ),
+        (
+            (-922, -918, -321, -416, 155, 80, 5, -58, 526, 390, 997, 921),
+            (8, 13, 24, -6, 2, 1, 2, -19, -1),
+        ),
+        (
+            (-962, -991, -302, -479, 76, -38, -137, -234, 329, 134, 829, 713),
+            (7, 14, 24, -6, 1, 1, 0, -22, 20),
+        ),
+        (
+            (-1021, -1006, -392, -465, 84, 28, -72, -113, 444, 364, 973, 906),
+            (6, 14, 24, -5, 5, 7, 1, -13, -25),
+        ),
+        (
+            (-1162, -1188, -499, -658, -86, -188, -286, -373, 234, 52, 728, 617),
+            (7, 13, 23, -6, 3, 2, 5, -17, 33),
+        ),
+    ),
+    (
+        "rp2350",
+        (
+            (-50, 204, 162, 555, 400, 573, 505, 696, 585, 946, 905, 1067),
+            (2, 3, 4, -10, -3, 2, 0, -37, 19),
+        ),
+        (
+            (-6, 236, 197, 556, 449, 600, 540, 706, 607, 918, 884, 1025),
+            (2, 4, 4, -6, 0, 6, 5, -14, 14),
+        ),
+        (
+            (149, 359, 405, 751, 635, 769, 695, 842, 737, 984, 1019, 1142),
+            (1, 2, 4, -9, -1, 6, 8, -28, 57),
+        ),
+        (
+            (-620, -392, -395, -74, -206, -58, -156, 2, -111, 221, 205, 345),
+            (2, 4, 6, -8, 2, 4, 8, -12, 44),
+        ),
+        (
+            (250, 487, 438, 822, 670, 841, 780, 966, 827, 1176, 1122, 1282),
+            (2, 3, 5, -8, -3, 3, -3, -29, -4),
+        ),
+    ),
+)
+
+
+def model_names() -> tuple:
+    """The models there are."""
+    names = list(CHIPS)
+    for row in _BOARDS:
+        names += [row[0] + "-" + str(number) for number in range(1, len(row))]
+    return tuple(names)
+
+
+def _curve(name: str) -> tuple:
+    if name in CHIPS:
+        return curve(name)
+    for row in _BOARDS:
+        for number in range(1, len(row)):
+            if name == row[0] + "-" + str(number):
+                errors, weights = row[number]
+                stretches = [
+                    (part[0], errors[2 * i], errors[2 * i + 1])
+                    for i, part in enumerate(curve(row[0])[0])
+                ]
+                return stretches, weights
+    raise ValueError(f"no ADC model {name!r}; one of {', '.join(model_names())}")
+
+
+def converter(name: str) -> array:
+    """Thresholds of a model, array('H') of 4096 in eighths of an LSB, for `quantise`.
+
+    Raises:
+        ValueError: no such model.
+    """
+    result = array("H", bytes(2 * CODES))
+    unit = PER_LSB >> THRESHOLD_BITS
+    code = CODES
+    for threshold in thresholds(*_curve(name)):
+        code -= 1
+        result[code] = max(0, (threshold + unit // 2) // unit)
+    return result
+
+
+def quantise_plain(buf, first: int, n: int, stride: int, steps) -> None:
+    """Replaces voltages by the codes of a converter, found bit by bit as the chip does.
+
+    The voltages are `buf[first + i * stride]` for i < n, in eighths of an LSB, rounded down.
+    `steps` is what `converter` makes; where it falls, the codes in between are missing.
+    """
+    for i in range(first, first + n * stride, stride):
+        at = buf[i]
+        code = 0
+        bit = CODES >> 1
+        while bit:
+            if at >= steps[code | bit]:
+                code |= bit
+            bit >>= 1
+        buf[i] = code
+
+
+quantise = quantise_plain
+if sys.implementation.name == "micropython":
+    try:
+        from clampdevice.hal.sim.errors_viper import quantise
+    except SyntaxError:
+        pass  # a MicroPython without native code refuses the decorator
+
+
+class Converter:
+    """How a source turns the sum of signal, offset and noise into codes.
+
+    The source makes whole numbers of `scale` parts of an LSB each, rounded to the nearest after
+    `rounding` was added and cut at `rails`; `finish` makes codes of them.
+
+    Args:
+        name: a model, or None for an ideal converter.
+        rails: its lowest and highest code.
+
+    Raises:
+        ValueError: no such model, or it has other rails.
+    """
+
+    def __init__(self, name: str | None, rails: tuple) -> None:
+        self.scale = 1
+        self.rounding = 0.0
+        self.rails = rails
+        self._steps = None
+        if name is not None:
+            if rails != (0, CODES - 1):
+                raise ValueError(f"the ADC model {name} is of 12 bits, its rails are not {rails}")
+            self.scale = 1 << THRESHOLD_BITS
+            self.rounding = -0.5  # a voltage is compared, not rounded
+            self.rails = (0, 0xFFFF)
+            self._steps = converter(name)
+
+    def finish(self, buf: array, n: int) -> None:
+        """Makes codes of the first `n` values of the buffer, in place."""
+        if self._steps is not None:
+            quantise(buf, 0, n, 1, self._steps)
