@@ -8,7 +8,7 @@ import math
 from array import array
 
 VELOCITY_COEF_WORDS = 4
-VELOCITY_FRAC_BITS = 8
+VELOCITY_FRAC_BITS = 6
 GOERTZEL_COEF_WORDS = 3
 
 _CORNER_HZ = 6.0
@@ -66,7 +66,7 @@ def velocity_design(rate_hz: float) -> tuple:
             spread = high - low
             middle = (high + low) / 2
             best = b1_int
-    # bp = f * sum(hp); velocity = sum(hp)/rate; the output has 8 fractional bits.
+    # bp = f * sum(hp); velocity = sum(hp)/rate; the output has 6 fractional bits.
     scale = 9806.65 / (f * rate_hz * (1 << VELOCITY_FRAC_BITS) * middle)
     return (f_int, q1_int, q2_int, best), scale
 

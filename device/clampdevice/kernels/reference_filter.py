@@ -22,9 +22,12 @@ def velocity(buf, first: int, n: int, stride: int, bias: int, coef, state, acc) 
     ring. Of `acc`, Q and n are added to and S stays, so that `rms_q` gives the RMS of the
     velocity.
 
-    State-variable sections in fixed point: band-pass state with 14 fractional bits, high-pass
-    with 3. The second section's band-pass state is the integral of its high-pass output, so
-    the integrator is part of the filter and cannot drift.
+    State-variable sections in fixed point: low-pass states have 14 fractional bits, band-pass
+    states 15, high-pass outputs 4, the velocity 6. The second section's band-pass state is the
+    integral of its high-pass output, so the integrator is part of the filter and cannot drift.
+    A constant input ends in exactly 0. The arithmetic adds noise of 1.6 mm/s RMS for 1 g per LSB
+    (0.006 mm/s at 3.9 mg per LSB), the rounding of samples to LSB itself adds 6 to 17.
+    After a step of 1 g less than 1 mm/s is left in 0.3 s, 0.1 mm/s in 0.5 s.
     """
     f = coef[0]
     q1 = coef[1]
@@ -39,14 +42,13 @@ def velocity(buf, first: int, n: int, stride: int, bias: int, coef, state, acc) 
         lp1 = (buf[first] - bias) << 14
     q = 0
     for i in range(first, first + n * stride, stride):
-        lp1 += f * (bp1 >> 8) >> 3
-        hp = ((buf[i] - bias) << 3) - ((lp1 >> 3) + q1 * (bp1 >> 11) >> 8)
+        lp1 += f * (bp1 >> 9) >> 3
+        hp = ((buf[i] - bias) << 4) - (lp1 + q1 * (bp1 >> 9) >> 10)
         bp1 += f * hp
-        lp2 += f * (bp2 >> 8) >> 3
-        hp -= (lp2 >> 3) + q2 * (bp2 >> 11) >> 8
-        step = f * hp
+        lp2 += f * (bp2 >> 9) >> 3
+        step = f * (hp - (lp2 + q2 * (bp2 >> 9) >> 10))
         bp2 += step
-        v = bp2 - b1 * (step >> 8) >> 6
+        v = bp2 - b1 * (step >> 8) >> 9
         q += v * v
     state[0] = lp1
     state[1] = bp1

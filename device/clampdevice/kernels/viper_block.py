@@ -142,35 +142,36 @@ def velocity(
     bp2 = (int(state[3]) ^ sign) - sign
     limbs = ptr16(acc)
     while left:
-        # |v| < 2**26 is split at bit 13: 32 products of 13 bits each < 2**31
-        block = 32 if left > 32 else left
+        # |v| < 2**24 is split at bit 12: 64 products of 12 bits each < 2**30
+        block = 64 if left > 64 else left
         left -= block
         high = 0
         mid = 0
         low = 0
         while block:
-            lp1 += f * (bp1 >> 8) >> 3
-            first = ((int(buf[0]) - bias) << 3) - ((lp1 >> 3) + q1 * (bp1 >> 11) >> 8)
+            lp1 += f * (bp1 >> 9) >> 3
+            first = ((int(buf[0]) - bias) << 4) - (lp1 + q1 * (bp1 >> 9) >> 10)
             buf = ptr16(uint(buf) + stride)
             bp1 += f * first
-            lp2 += f * (bp2 >> 8) >> 3
-            first = f * (first - ((lp2 >> 3) + q2 * (bp2 >> 11) >> 8))
+            lp2 += f * (bp2 >> 9) >> 3
+            first = f * (first - (lp2 + q2 * (bp2 >> 9) >> 10))
             bp2 += first
-            first = bp2 - b1 * (first >> 8) >> 6
+            first = bp2 - b1 * (first >> 8) >> 9
             if first < 0:
                 first = 0 - first
-            n = first >> 13
-            first &= 0x1FFF
+            n = first >> 12
+            first &= 0xFFF
             high += n * n
             mid += n * first
             low += first * first
             block -= 1
-        # to Q: high * 2**26, mid * 2**14 and low, in limbs
-        n = int(limbs[4]) + (low & 0xFFFF) + ((mid & 3) << 14)
+        # to Q: high * 2**24, mid * 2**13 and low, in limbs
+        n = int(limbs[4]) + (low & 0xFFFF) + ((mid & 7) << 13)
         limbs[4] = n
-        n = (n >> 16) + int(limbs[5]) + (low >> 16) + ((mid >> 2) & 0xFFFF) + ((high & 0x3F) << 10)
+        n = (n >> 16) + int(limbs[5]) + (low >> 16) + ((mid >> 3) & 0xFFFF)
+        n += (high & 0xFF) << 8
         limbs[5] = n
-        acc[3] = int(acc[3]) + (n >> 16) + (mid >> 18) + (high >> 6)
+        acc[3] = int(acc[3]) + (n >> 16) + (mid >> 19) + (high >> 8)
     state[0] = lp1
     state[1] = bp1
     state[2] = lp2

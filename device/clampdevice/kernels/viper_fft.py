@@ -51,45 +51,42 @@ def _load(
 
 
 @micropython.viper
-def _stage(table: ptr16, work: ptr32, n: int, half: int, step: int, down: int) -> int:
+def _stage(work: ptr32, n: int, half: int, step: int, down: int, table: ptr16) -> int:
     carry = ((1 << down) >> 1) - (1 << 20)
     offset = 1 << 20
-    angles = table
     quarter = n >> 2
     distance = 8 * half
-    stride = 16 * half
-    end = uint(work) + 4 * n
-    angle = 0
     start = uint(work)
-    groups_end = start + distance
+    end = start + 4 * n
+    last = start + distance
+    angle = 0
     top = 0
-    while start < groups_end:
-        sine = int(angles[angle]) - 16384
-        cosine = int(angles[angle + quarter]) - 16384
+    while start < last:
+        sine = int(table[angle]) - 16384
+        cosine = int(table[angle + quarter]) - 16384
         work = ptr32(start)
         while uint(work) < end:
             other = ptr32(uint(work) + distance)
-            x = (int(other[0]) + carry) >> down
-            y = (int(other[1]) + carry) >> down
+            n = (int(other[0]) + carry) >> down
+            half = (int(other[1]) + carry) >> down
             if angle:
-                t = (x * cosine + y * sine + 8192) >> 14
-                y = (y * cosine - x * sine + 8192) >> 14
-                x = t
-            t = (int(work[0]) + carry) >> down
-            n = t + x
-            top |= n ^ (n >> 31)
+                t = (n * cosine + half * sine + 8192) >> 14
+                half = (half * cosine - n * sine + 8192) >> 14
+            else:
+                t = n
+            n = (int(work[0]) + carry) >> down
+            other[0] = n - t + offset
+            top |= (n - t) ^ ((n - t) >> 31)
+            n += t
             work[0] = n + offset
-            n = t - x
             top |= n ^ (n >> 31)
-            other[0] = n + offset
-            t = (int(work[1]) + carry) >> down
-            n = t + y
-            top |= n ^ (n >> 31)
+            n = (int(work[1]) + carry) >> down
+            other[1] = n - half + offset
+            top |= (n - half) ^ ((n - half) >> 31)
+            n += half
             work[1] = n + offset
-            n = t - y
             top |= n ^ (n >> 31)
-            other[1] = n + offset
-            work = ptr32(uint(work) + stride)
+            work = ptr32(uint(other) + distance)
         angle += step
         start += 8
     return top
@@ -135,7 +132,7 @@ def fft(buf, first: int, n: int, stride: int, bias: int, hann: int, table, work,
     while step > 1:
         down = 2 if top >> 17 else 1 if top >> 16 else 0
         exponent += down
-        top = _stage(table, work, n, half, step, down)
+        top = _stage(work, n, half, step, down, table)
         half <<= 1
         step >>= 1
     down = 0
