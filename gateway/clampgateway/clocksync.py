@@ -143,7 +143,7 @@ class ClockSync:
         the sample's uncertainty: the shortest ones decide. The prior keeps the slope at zero until
         the samples span enough time to tell it from their delays.
         """
-        at_us = self._samples[-1].device_us
+        at_us, last_us, _rtt_us = self._samples[-1]
         best_us = min(sample.rtt_us for sample in self._samples)
         least_us = LEAST_SIGMA_US + best_us / 20
         w = wx = wo = wxo = 0.0
@@ -152,15 +152,15 @@ class ClockSync:
             weight = 1 / ((rtt_us - best_us) / 2 + least_us) ** 2
             away_us = device_us - at_us
             # Offsets may be as large as an uptime; small numbers keep the sums exact.
-            offset_us -= self._samples[-1].offset_us
+            moved_us = offset_us - last_us
             w += weight
             wx += weight * away_us
             wxx += weight * away_us * away_us
-            wo += weight * offset_us
-            wxo += weight * away_us * offset_us
+            wo += weight * moved_us
+            wxo += weight * away_us * moved_us
         determinant = w * wxx - wx * wx
         self._at_us = at_us
-        self._offset_us = (wo * wxx - wx * wxo) / determinant + self._samples[-1].offset_us
+        self._offset_us = last_us + (wo * wxx - wx * wxo) / determinant
         self._drift = (w * wxo - wx * wo) / determinant
         self.rtt_us = best_us
         # Half the best round trip is what no averaging can find out: it may all lie on one way.
@@ -172,6 +172,17 @@ class ClockSync:
     def to_mono_us(self, device_us: float) -> float:
         """The gateway's monotonic time of a device tick. Senseless unless `synced`."""
         return device_us + self._offset_at(device_us)
+
+    def stats(self) -> dict[str, float]:
+        """State and counters, units in the names."""
+        return {
+            "clock_rtt_us": round(self.rtt_us),
+            "clock_error_us": round(self.error_us),
+            "clock_drift_ppm": round(self.drift_ppm, 2),
+            "clock_steps": self.steps,
+            "clock_unmatched": self.unmatched,
+            "clock_future": self.future,
+        }
 
     def anchor(self, now_us: int) -> None:
         """Take the present relation of UTC and the monotonic clock; `to_utc_ms` uses the last."""

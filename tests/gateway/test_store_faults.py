@@ -274,6 +274,8 @@ def test_ids_go_on_above_all_that_was_delivered(tmp_path: Path) -> None:
     db.close()
     store = Store(path)
     assert store.read_after(0, 1000) == []  # all of it was delivered and is in the old file
+    store.close()
+    store = Store(path)
     assert store.append([item(100)], {})[0][0].id == 101
     store.close()
 

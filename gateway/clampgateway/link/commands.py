@@ -39,14 +39,14 @@ class _Awaited(NamedTuple):
 
 
 class Commands:
-    """The commands of one link. `unmatched` counts answers that nobody waits for."""
+    """The commands of one link."""
 
     def __init__(self, first_id: int) -> None:
         self._next_id = max(1, first_id & 0xFFFFFFFF)
         self._awaited: dict[int, _Awaited] = {}
-        self.sent = 0
-        self.timeouts = 0
-        self.unmatched = 0
+        self._sent = 0
+        self._timeouts = 0
+        self._unmatched = 0
 
     def ask(
         self,
@@ -63,7 +63,7 @@ class Commands:
         payload = encode(device, ident, name, args)
         self._next_id = ident + 1 if ident < 0xFFFFFFFF else 1
         self._awaited[ident] = _Awaited(now_us + TIMEOUT_US, on_answer)
-        self.sent += 1
+        self._sent += 1
         return ident, payload
 
     def answered(self, ident: int, status: int, body: bytes) -> None:
@@ -72,7 +72,7 @@ class Commands:
             return
         awaited = self._awaited.pop(ident, None)
         if awaited is None:
-            self.unmatched += 1
+            self._unmatched += 1
             return
         word = messages.name_of(messages.ANSWER_STATUS, status)
         try:
@@ -85,9 +85,16 @@ class Commands:
         """Answer for devices that did not."""
         late = [ident for ident, waits in self._awaited.items() if now_us >= waits.until_us]
         for ident in late:
-            self.timeouts += 1
+            self._timeouts += 1
             waits = self._awaited.pop(ident)
             waits.on_answer(Answer(ident, "timeout", {"error": "the device did not answer"}))
+
+    def stats(self) -> dict[str, float]:
+        return {
+            "commands": self._sent,
+            "command_timeouts": self._timeouts,
+            "answers_unmatched": self._unmatched,
+        }
 
     def give_up(self) -> None:
         """The link is gone: everybody who waits is told."""

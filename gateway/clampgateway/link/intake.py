@@ -145,6 +145,14 @@ class Intake:
         for entry in held:
             self._enter(*entry)
 
+    def stats(self) -> dict[str, float]:
+        return {
+            "items": self.taken,
+            "undescribed": self.undescribed,
+            "malformed": self.malformed,
+            "unsynced": self.unsynced,
+        }
+
     def take_items(self) -> list[Item]:
         """The items ready for commit, in the order they came; they are handed out once."""
         items, self._items = self._items, []

@@ -20,14 +20,14 @@ _CODEC = Codec()
 
 
 class Outbox:
-    """Frames towards one device. `dropped` counts frames given up because nobody reads."""
+    """Frames and acknowledgements towards one device."""
 
     def __init__(self, clock: ClockSync, acks: AckQueue) -> None:
         self._clock = clock
         self._acks = acks
         self._frames: deque[bytes] = deque()
-        self.bytes_out = 0
-        self.dropped = 0
+        self._bytes_out = 0
+        self._dropped = 0
 
     def __bool__(self) -> bool:
         """Whether there is something to send besides what time brings."""
@@ -37,7 +37,7 @@ class Outbox:
         """Queue a payload; of too many the oldest goes (a device asks again by itself)."""
         if len(self._frames) >= FRAMES_MAX:
             self._frames.popleft()
-            self.dropped += 1
+            self._dropped += 1
         self._frames.append(framing.frame(payload, 1))
 
     def take(self, now_us: int, room: int, with_time: bool) -> bytes:
@@ -49,8 +49,15 @@ class Outbox:
             out += framing.frame(_CODEC.encode("Time", *self._clock.ask(now_us), 0, 0), 1)
         while self._acks and len(out) + FRAME_BYTES_MAX <= room:
             out += framing.frame(_CODEC.encode("Ack", self._acks.take()), 1)
-        self.bytes_out += len(out)
+        self._bytes_out += len(out)
         return bytes(out)
+
+    def stats(self) -> dict[str, float]:
+        return {
+            "bytes_out": self._bytes_out,
+            "ack_ranges": self._acks.sent,
+            "out_dropped": self._dropped + self._acks.dropped,
+        }
 
     def clear(self) -> None:
         """Nobody is left to hear it."""

@@ -55,3 +55,6 @@ class DeviceText:
                 self._source,
                 shown[:LINE_CHARS_MAX],
             )
+
+    def stats(self) -> dict[str, float]:
+        return {"text_lines": self.lines, "text_suppressed": self.suppressed}
