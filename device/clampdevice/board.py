@@ -4,6 +4,8 @@ Owns the check at start, so that a wrong file is refused with all its faults nam
 samples by half. The full check against the chip, from the TOML, is the tools' before flashing.
 """
 
+from clampdevice import linear
+
 _SOURCE_OF = {"current": "adc", "vibration": "accelerometer", "input": "inputs"}
 _NUMBERS = {
     "adc": ("rate_hz", "slots", "bits", "vref_v"),
@@ -33,12 +35,14 @@ def check(board: dict) -> dict:
     spool = dict(SPOOL)
     spool.update(board.get("spool", {}))
     problems += _no_numbers("spool", spool, SPOOL)
-    sources = board.get("sources", {})
-    for name in sources:
+    sources = dict(board.get("sources", {}))
+    for name, part in sources.items():
         if name in _NUMBERS:
-            problems += _no_numbers("sources." + name, sources[name], _NUMBERS[name])
+            problems += _no_numbers("sources." + name, part, _NUMBERS[name])
         else:
             problems.append(f"sources.{name}: no such source; one of {', '.join(_NUMBERS)}")
+    if isinstance(sources.get("adc"), dict):
+        sources["adc"] = _with_table(sources["adc"], board.get("chip"), problems)
     channels = board.get("channels", [])
     if not channels:
         problems.append("channels: none, so there is nothing to measure")
@@ -65,6 +69,19 @@ def _no_numbers(path: str, part: dict, keys: tuple | dict) -> list:
         for key in keys
         if not _is_number(part.get(key)) or part[key] <= 0
     ]
+
+
+def _with_table(adc: dict, chip: str | None, problems: list) -> dict:
+    """The adc's part with `linearise`: the curve of the chip's own ADC unless it says another."""
+    name = adc.get("linearise", chip if chip in linear.CHIPS else linear.NONE)
+    if name != linear.NONE and name not in linear.CHIPS:
+        names = ", ".join(linear.CHIPS)
+        problems.append(f"sources.adc.linearise: {name!r}; {linear.NONE}, or one of {names}")
+    elif name != linear.NONE and adc.get("bits") != 12:
+        problems.append(f"sources.adc.linearise: the curve is of 12 bits, not {adc.get('bits')!r}")
+    filled = dict(adc)
+    filled["linearise"] = name
+    return filled
 
 
 def _check_channel(channel: dict, sources: dict, keys: list, problems: list) -> None:

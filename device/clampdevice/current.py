@@ -1,7 +1,7 @@
 """A current channel: one slot of an ADC to amperes.
 
 Owns the scale from codes to A, the noise floor and the features of a current. Sums are
-`window.py`; the ADC's linearisation table and phase correction come with the chips.
+`window.py`, the table that straightens the ADC's codes is `linear.py`.
 """
 
 from math import nan
@@ -43,11 +43,12 @@ class CurrentChannel:
             0 A, half of the range if absent.
         source: for its `rate_hz` and `slots`.
         kernels: see `clampdevice.kernels`.
+        lut: the ADC's table, see `linear.table`; None for codes as they are.
     """
 
     source_name = "adc"
 
-    def __init__(self, config: dict, adc: dict, source, kernels) -> None:
+    def __init__(self, config: dict, adc: dict, source, kernels, lut=None) -> None:
         self.config = config
         self.key = config["key"]
         codes = 1 << adc["bits"]
@@ -57,7 +58,7 @@ class CurrentChannel:
         self._floor_a = config.get("noise_floor", 0.0)
         self._rate_hz = source.rate_hz
         self._features = tuple(config.get("features", DEFAULT_FEATURES))
-        self._window = Window(kernels, config["slot"], source.slots, 0, codes - 1)
+        self._window = Window(kernels, config["slot"], source.slots, 0, codes - 1, lut)
         self.add = self._window.add
         self._gap = False
         self.level = None  # of the window closed last: A RMS, None without samples

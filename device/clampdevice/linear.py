@@ -23,6 +23,7 @@ from array import array
 FRAC_BITS = 2  # of the table's entries, as `kernels.sums_lut` takes them
 CODES = 4096
 PER_LSB = 128  # unit of `thresholds`
+NONE = "none"  # in place of a chip: codes as they are
 
 # Of each chip type: (first code, error there, error just before the next stretch) for each
 # stretch, and the weights of bit 0 to 8; all in 1/64 LSB.

@@ -9,6 +9,7 @@ A channel object has `config`, `key`, `source_name` (None without blocks), `desc
 `window_features()`. A fault of one source marks its channels and stops no other.
 """
 
+from clampdevice import linear
 from clampdevice.current import CurrentChannel
 from clampdevice.sampler import Sampler
 from clampdevice.status import InputChannel, MachineState
@@ -37,18 +38,26 @@ class _Temperature:
 
     FRAMES = 16
 
-    def __init__(self, adc: dict, kernels) -> None:
+    def __init__(self, adc: dict, kernels, lut) -> None:
         from array import array
 
         self._kernels = kernels
+        self._lut = lut
         self._slot = adc["temperature_slot"]
         self._stride = adc["slots"]
-        self._v_per_lsb = adc["vref_v"] / (1 << adc["bits"])
+        self._v_per_unit = adc["vref_v"] / (1 << adc["bits"])
+        if lut is not None:
+            self._v_per_unit /= 1 << linear.FRAC_BITS
         self._acc = array("I", [0] * kernels.ACC_WORDS)
         kernels.clear_acc(self._acc)
 
     def add(self, buf, first: int, n: int) -> None:
-        self._kernels.sums(buf, first + self._slot, min(n, self.FRAMES), self._stride, self._acc)
+        first += self._slot
+        n = min(n, self.FRAMES)
+        if self._lut is None:
+            self._kernels.sums(buf, first, n, self._stride, self._acc)
+        else:
+            self._kernels.sums_lut(buf, first, n, self._stride, self._lut, self._acc)
 
     def take_c(self) -> float:
         """Degrees Celsius since the last call; NaN without samples."""
@@ -56,14 +65,14 @@ class _Temperature:
         self._kernels.clear_acc(self._acc)
         if not n:
             return float("nan")
-        volts = s / n * self._v_per_lsb
+        volts = s / n * self._v_per_unit
         return 27 - (volts - _TEMPERATURE_V_27) / _TEMPERATURE_V_PER_K
 
 
 def make_channel(
-    config: dict, board: dict, sources: dict, kernels
+    config: dict, board: dict, sources: dict, kernels, lut=None
 ) -> CurrentChannel | VibrationChannel | InputChannel:
-    """The channel object for one entry of board.json's `channels`.
+    """The channel object for one entry of board.json's `channels`; `lut` is the ADC's table.
 
     Raises:
         ValueError: no such quantity, or its source is not there.
@@ -71,16 +80,16 @@ def make_channel(
     quantity = config["quantity"]
     if quantity == "input":
         return InputChannel(config)
-    if quantity == "current":
-        make = CurrentChannel
-    elif quantity == "vibration":
-        make = VibrationChannel
-    else:
+    if quantity not in ("current", "vibration"):
         raise ValueError(f"{config['key']}: no channel for the quantity {quantity!r}")
+    make = CurrentChannel if quantity == "current" else VibrationChannel
     name = make.source_name
     if name not in sources:
         raise ValueError(f"{config['key']} needs the source {name}, which this board has not")
-    return make(config, board["sources"][name], sources[name], kernels)
+    settings = board["sources"][name]
+    if quantity == "current":
+        return CurrentChannel(config, settings, sources[name], kernels, lut)
+    return VibrationChannel(config, settings, sources[name], kernels)
 
 
 class Measurement:
@@ -116,8 +125,12 @@ class Measurement:
         self.on_window = on_window
         self.overruns = self.lost_samples = self.faults = 0
         self.temperature_c = float("nan")
+        self._lut = None
+        curve = config["sources"].get("adc", {}).get("linearise", linear.NONE)
+        if curve != linear.NONE:
+            self._lut = linear.table(curve)
         self.channels = tuple(
-            make_channel(part, config, sources, kernels) for part in config["channels"]
+            make_channel(part, config, sources, kernels, self._lut) for part in config["channels"]
         )
         self._inputs = sources.get("inputs")
         self._input_channels = [
@@ -142,7 +155,7 @@ class Measurement:
             return
         consumers: list = [channel for _index, channel in fed]
         if config.get("temperature_slot") is not None:
-            self._temperature = _Temperature(config, kernels)
+            self._temperature = _Temperature(config, kernels, self._lut)
             consumers.append(self._temperature)
         self._samplers.append((Sampler(name, source, consumers, WINDOW_US), fed))
 

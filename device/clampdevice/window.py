@@ -7,8 +7,10 @@ window ends the sampler's.
 
 from array import array
 
+from clampdevice import linear
+
 FRAC_BITS = 12
-_M2_BITS = 8  # of the sum of squared deviations: (d2 << 8) // n loses less than 1/256 LSB**2
+_M2_BITS = 8  # of the sum of squared deviations: (d2 << 8) // n loses less than 1/256 unit**2
 
 
 class Window:
@@ -16,19 +18,33 @@ class Window:
 
     `add` allocates nothing and may be called for any number of pieces; `close` ends the window
     and adds it to the record. After `close`, in LSB with `FRAC_BITS` fractional bits: `rms_q`
-    around the window's own mean, `mean_q` of the codes as they are, `peak_q` = max |x - mean|;
-    `rails` is the number of samples at a rail, `n` of all samples, 0 for an empty window.
+    around the window's own mean, `mean_q` as it is, `peak_q` = max |x - mean|; `rails` is the
+    number of samples at a rail, `n` of all samples, 0 for an empty window.
 
     Args:
         kernels: the module `clampdevice.kernels`, or what stands for it.
         slot: place of the series in a frame.
         stride: values a frame.
         rail_lo, rail_hi: codes at or beyond which a sample counts as clipped.
+        lut: the table that straightens the converter's codes, see `linear.table`, or None. Codes
+            that it cannot tell from the lowest or the highest are clipped too.
     """
 
-    def __init__(self, kernels, slot: int, stride: int, rail_lo: int, rail_hi: int) -> None:
+    def __init__(
+        self, kernels, slot: int, stride: int, rail_lo: int, rail_hi: int, lut=None
+    ) -> None:  # fmt: skip
         self._kernels = kernels
-        self._sums = kernels.sums_extremes
+        self._frac_bits = FRAC_BITS  # of the sums' unit: an LSB, or what the table holds
+        self._lut = lut
+        if lut is None:
+            self._sums = kernels.sums_extremes
+        else:
+            self._sums_lut = kernels.sums_lut_extremes
+            self._frac_bits -= linear.FRAC_BITS
+            while lut[rail_lo + 1] == lut[rail_lo]:
+                rail_lo += 1
+            while lut[rail_hi - 1] == lut[rail_hi]:
+                rail_hi -= 1
         self._slot = slot
         self._stride = stride
         self._rail_lo = rail_lo
@@ -45,9 +61,13 @@ class Window:
 
     def add(self, buf, first: int, n: int) -> None:
         """Adds `n` frames, the first of which begins at `buf[first]`."""
-        self._sums(
-            buf, first + self._slot, n, self._stride, self._acc, self._rail_lo, self._rail_hi
-        )
+        at = first + self._slot
+        if self._lut is None:
+            self._sums(buf, at, n, self._stride, self._acc, self._rail_lo, self._rail_hi)
+        else:
+            self._sums_lut(
+                buf, at, n, self._stride, self._lut, self._acc, self._rail_lo, self._rail_hi
+            )
 
     def close(self) -> None:
         """Ends the window: its results are in the attributes, and in the record."""
@@ -58,9 +78,13 @@ class Window:
         if not n:
             self.rms_q = self.mean_q = self.peak_q = self.rails = 0
             return
-        self.rms_q = self._kernels.rms_q(acc, FRAC_BITS)
-        self.mean_q = ((s << FRAC_BITS) + (n >> 1)) // n
-        self.peak_q = max((acc[5] << FRAC_BITS) - self.mean_q, self.mean_q - (acc[4] << FRAC_BITS))
+        bits = self._frac_bits
+        low, high = acc[4], acc[5]
+        if self._lut is not None:
+            low, high = self._lut[low], self._lut[high]
+        self.rms_q = self._kernels.rms_q(acc, bits)
+        self.mean_q = ((s << bits) + (n >> 1)) // n
+        self.peak_q = max((high << bits) - self.mean_q, self.mean_q - (low << bits))
         self.rails = acc[6]
         self._record_n += n
         self._record_s += s
@@ -79,9 +103,9 @@ class Window:
         n = self._record_n
         rms_q = mean_q = 0
         if n:
-            square = (self._record_m2 << (2 * FRAC_BITS + 2 - _M2_BITS)) // n
+            square = (self._record_m2 << (2 * self._frac_bits + 2 - _M2_BITS)) // n
             rms_q = (self._kernels.isqrt(square) + 1) >> 1
-            mean_q = ((self._record_s << FRAC_BITS) + (n >> 1)) // n
+            mean_q = ((self._record_s << self._frac_bits) + (n >> 1)) // n
         result = (n, rms_q, mean_q, self._record_peak_q, self._record_rails)
         self._clear_record()
         return result
