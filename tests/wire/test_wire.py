@@ -137,7 +137,7 @@ def test_every_byte_flip_costs_at_most_its_frame():
 
 def test_a_newer_minor_is_read_and_an_older_one_is_filled():
     newer = (
-        (0x08, "Ack", (*_fields_of("Ack"), ("window", "H", 1), ("note", "s", 2))),
+        (0x08, "Ack", _fields_of("Ack") + (("window", "H", 1), ("note", "s", 2))),
         (0x70, "Novelty", (("x", "B"),)),
     )
     ours, theirs = Codec(), Codec(newer)
@@ -169,7 +169,7 @@ def test_flags_take_half_a_byte_up_to_the_last_channel_with_any():
     assert data == bytes([0x20, 0xC0])
     assert values.unpack_flags(data, 4) == flags
     assert values.unpack_flags(data, 2) == [0, values.CLIPPED]
-    assert values.unpack_flags(data, 7) == [*flags, 0, 0, 0]
+    assert values.unpack_flags(data, 7) == flags + [0, 0, 0]
     assert values.pack_flags([0] * 16) == b""
     assert values.pack_flags([values.BELOW_FLOOR, 0, 0, 0, 0]) == b"\x01"
     assert len(values.pack_flags([15] * 16)) == 8
