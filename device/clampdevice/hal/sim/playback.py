@@ -8,9 +8,10 @@ import sys
 from array import array
 
 from clampdevice.hal.sim.errors import Converter
-from clampdevice.hal.sim.wave import code_of, noise_gain
+from clampdevice.hal.sim.wave import Q, digitise, noise_gain
 
 _FLOAT_BYTES = 4
+_MOST = 0x7FFFFFFF - (1 << 24)  # far beyond any rail, with room for noise
 DEFAULT_BLOCK_FRAMES = 256
 
 
@@ -46,12 +47,13 @@ class Playback:
         self._file = file
         self._converter = Converter(model, rails)
         scale = self._converter.scale
-        self._scale = scale * lsb_per_unit
-        self._offset = scale * offset_lsb + self._converter.rounding
+        self._scale = scale * lsb_per_unit * (1 << Q)
+        self._offset = (scale * offset_lsb + self._converter.rounding) * (1 << Q)
         self._rails = self._converter.rails
         self._gain = noise_gain(scale * noise_lsb)
         self._seed = seed
-        self._values = array("f", bytes(_FLOAT_BYTES * DEFAULT_BLOCK_FRAMES * slots))
+        self._floats = array("f", bytes(_FLOAT_BYTES * DEFAULT_BLOCK_FRAMES * slots))
+        self._values = array("i", bytes(4 * DEFAULT_BLOCK_FRAMES * slots))
         self._buf = array("H", bytes(2 * DEFAULT_BLOCK_FRAMES * slots))
         self._index = 0
         self._start_us = 0
@@ -65,19 +67,20 @@ class Playback:
         """The next block of the file, None at its end."""
         if self.finished:
             return None
-        frames = self._file.readinto(self._values) // (_FLOAT_BYTES * self.slots)
+        frames = self._file.readinto(self._floats) // (_FLOAT_BYTES * self.slots)
         if frames < DEFAULT_BLOCK_FRAMES:
             self.finished = True
         if not frames:
             return None
-        values, buf = self._values, self._buf
-        for i in range(frames * self.slots):
-            buf[i] = code_of(
-                values[i] * self._scale, self._offset, self._index, self._seed, self._gain,
-                self._rails,
-            )  # fmt: skip
-            self._index += 1
-        self._converter.finish(buf, frames * self.slots)
+        n = frames * self.slots
+        floats, values, scale, offset = self._floats, self._values, self._scale, self._offset
+        for i in range(n):
+            value = int(floats[i] * scale + offset)
+            values[i] = _MOST if value > _MOST else -_MOST if value < -_MOST else value
+        low, high = self._rails
+        digitise(values, n, self._buf, self._index, self._seed, self._gain, low, high)
+        self._converter.finish(self._buf, n)
+        self._index += n
         result = self._result
         result[2] = frames
         done = self._index // self.slots

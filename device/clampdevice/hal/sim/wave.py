@@ -87,18 +87,28 @@ def synthesise_plain(
         first += stride
 
 
+def digitise_plain(
+    values, n: int, buf, index: int, seed: int, gain: int, low: int, high: int
+) -> None:  # fmt: skip
+    """Writes the codes of `n` values to `buf`, by the same model as `synthesise_plain`.
+
+    `values` is array('i'), LSB << 12, with the offset; what else is asked for is as above.
+    """
+    for i in range(n):
+        value = values[i]
+        if gain:
+            value += noise(index + i, seed, gain)
+        code = (value + 2048) >> 12
+        buf[i] = low if code < low else high if code > high else code
+
+
 synthesise = synthesise_plain
+digitise = digitise_plain
 if sys.implementation.name == "micropython" and sys.maxsize >> 32:
     try:
-        from clampdevice.hal.sim.wave_viper import synthesise
+        from clampdevice.hal.sim.wave_viper import digitise, synthesise  # noqa: F401
     except SyntaxError:
         pass  # a MicroPython without native code refuses the decorator
-
-
-def code_of(value: float, offset: float, index: int, seed: int, gain: int, rails: tuple) -> int:
-    """One code by the same model, for a value in LSB that comes from elsewhere."""
-    code = (int((value + offset) * (1 << Q)) + noise(index, seed, gain) + 2048) >> Q
-    return rails[0] if code < rails[0] else rails[1] if code > rails[1] else code
 
 
 class Lines:

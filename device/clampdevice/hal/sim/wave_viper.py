@@ -1,4 +1,7 @@
-"""`synthesise_plain` of wave.py in viper, the same codes. Only for a MicroPython of 64 bits."""
+"""`synthesise_plain` and `digitise_plain` of wave.py in viper, the same codes.
+
+Only for a MicroPython of 64 bits.
+"""
 
 import micropython
 
@@ -38,4 +41,29 @@ def synthesise(
             code = high
         buf[first] = code
         first += stride
+        i += 1
+
+
+@micropython.viper
+def digitise(
+    values: ptr32, n: int, buf: ptr16, index: int, seed: int, gain: int, low: int, high: int
+) -> object:  # fmt: skip
+    i = 0
+    while i < n:
+        value = int(values[i])
+        if value & 0x80000000:
+            value -= 0x100000000  # loads of 32 bits are zero-extended on a 64-bit PC
+        if gain:
+            x = (((index + i) * 0x9E3779B1) ^ seed) & 0xFFFFFFFF
+            x = (((x >> 15) ^ x) * 0x85EBCA6B) & 0xFFFFFFFF
+            x = (((x >> 13) ^ x) * 0xC2B2AE35) & 0xFFFFFFFF
+            x ^= x >> 16
+            x = (x & 255) + ((x >> 8) & 255) + ((x >> 16) & 255) + (x >> 24) - 510
+            value += (x * gain) >> 8
+        code = (value + 2048) >> 12
+        if code < low:
+            code = low
+        if code > high:
+            code = high
+        buf[i] = code
         i += 1
