@@ -53,11 +53,14 @@ class Window:
         kernels.clear_acc(self._acc)
         self.n = self.rms_q = self.mean_q = self.peak_q = self.rails = 0
         self.s = 0
+        self.low_q = self.high_q = 0
         self._clear_record()
 
     def _clear_record(self) -> None:
         self._record_n = self._record_s = self._record_m2 = 0
         self._record_peak_q = self._record_rails = 0
+        self._record_low_q = -1
+        self._record_high_q = 0
 
     def add(self, buf, first: int, n: int) -> None:
         """Adds `n` frames, the first of which begins at `buf[first]`."""
@@ -91,6 +94,9 @@ class Window:
         self._record_m2 += ((n * q - s * s) << _M2_BITS) // n
         self._record_peak_q = max(self._record_peak_q, self.peak_q)
         self._record_rails += self.rails
+        if self._record_low_q < 0 or self.rms_q < self._record_low_q:
+            self._record_low_q = self.rms_q
+        self._record_high_q = max(self._record_high_q, self.rms_q)
         self._kernels.clear_acc(acc)
 
     def take_record(self) -> tuple:
@@ -98,7 +104,7 @@ class Window:
 
         The RMS is the root of the mean square around each window's own mean, weighted by its
         samples, so a window that lost some counts for what it has; the peak is the highest of
-        the windows.
+        the windows. `low_q` and `high_q` then are the smallest and the largest RMS of a window.
         """
         n = self._record_n
         rms_q = mean_q = 0
@@ -107,5 +113,6 @@ class Window:
             rms_q = (self._kernels.isqrt(square) + 1) >> 1
             mean_q = ((self._record_s << self._frac_bits) + (n >> 1)) // n
         result = (n, rms_q, mean_q, self._record_peak_q, self._record_rails)
+        self.low_q, self.high_q = self._record_low_q, self._record_high_q
         self._clear_record()
         return result
