@@ -88,6 +88,7 @@ def test_pymodbus_reads_what_the_device_sent(tmp_path: Path) -> None:
     ) -> None:
         about = readings.description()
         parts.describe(about, readings.identity())
+        await until(lambda: bridge.stats()["units"] == 1)
         parts.state(about.device, MachineState("working", 1_763_750_000_000, "current"))
         now_ms = parts.context.utc_ms()
         item = readings.record(about, 81234, NUMBERS, utc_ms=now_ms - 300)
@@ -147,7 +148,6 @@ def test_units_and_slots_are_kept_for_ever(tmp_path: Path) -> None:
         changed = readings.description("aaa", (INPUT, STRANGE, VIBRATION), crc=2)
         parts.describe(changed)
         await until(lambda: bridge.stats()["units"] == 2)
-        await until(lambda: not bridge._to_describe, "all described")
         assert text(await words(client, 2, 60, 16), 0, 16) == "aaa"
         assert text(await words(client, 3, 60, 16), 0, 16) == "ccc"
         assert (await client.read_holding_registers(0, count=1, device_id=1)).exception_code == 11
@@ -161,10 +161,11 @@ def test_units_and_slots_are_kept_for_ever(tmp_path: Path) -> None:
 
 def test_stale_values_turn_to_nan_and_come_back(tmp_path: Path) -> None:
     async def scenario(
-        parts: GatewayParts, _bridge: ModbusBridge, client: AsyncModbusTcpClient
+        parts: GatewayParts, bridge: ModbusBridge, client: AsyncModbusTcpClient
     ) -> None:
         about = readings.description(channels=(CURRENT,))
         parts.describe(about, readings.identity())
+        await until(lambda: bridge.stats()["units"] == 1)
         parts.state(about.device, MachineState("idle", 1, ""))
 
         async def send(seq: int) -> None:
@@ -200,10 +201,11 @@ def test_stale_values_turn_to_nan_and_come_back(tmp_path: Path) -> None:
 
 def test_a_record_that_comes_late_is_as_old_as_it_is(tmp_path: Path) -> None:
     async def scenario(
-        parts: GatewayParts, _bridge: ModbusBridge, client: AsyncModbusTcpClient
+        parts: GatewayParts, bridge: ModbusBridge, client: AsyncModbusTcpClient
     ) -> None:
         about = readings.description(channels=(CURRENT,))
         parts.describe(about, readings.identity())
+        await until(lambda: bridge.stats()["units"] == 1)
         an_hour_ago = parts.context.utc_ms() - 3_600_000
         await parts.commit([readings.record(about, 1, NUMBERS, utc_ms=an_hour_ago)])
         got = await words(client, 1, 250, 125)
@@ -333,6 +335,7 @@ def test_mbpoll_reads_test_pattern_and_current(tmp_path: Path, mbpoll: str) -> N
     ) -> None:
         about = readings.description()
         parts.describe(about, readings.identity())
+        await until(lambda: bridge.stats()["units"] == 1)
         utc_ms = parts.context.utc_ms()
         await parts.commit([readings.record(about, 1, NUMBERS, utc_ms=utc_ms)])
         for kind in ("4", "3"):  # holding, input

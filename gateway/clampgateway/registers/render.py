@@ -151,7 +151,8 @@ def _intro() -> str:
     missing = ", ".join(f"{mark} ({kind})" for kind, mark in schema.MISSING.items())
     return f"""# Modbus registers
 
-Generated from `clampgateway/registers/schema.py` by `make docs`; map {_hex(schema.MAP_ID)}, version
+Generated from `clampgateway/registers/schema.py` by `make docs`; do not edit. Map \
+{_hex(schema.MAP_ID)}, version
 {schema.MAP_VERSION}. `clampwork registers --format md|csv|json` prints the same.
 
 Every device has a unit id of its own, {schema.FIRST_UNIT} to {schema.LAST_UNIT}, and each of its \
