@@ -221,7 +221,7 @@ def _fft_row(core: M0Core, forms: Forms, n: int) -> dict[str, Any]:
         while half < n // 2:
             down = 2 if top >> 17 else 1 if top >> 16 else 0
             exponent += down
-            run = core.call(code["_stage"], lut, work, n, half, n // (2 * half), down)
+            run = core.call(code["_stage"], work, n, half, n // (2 * half), down, lut)
             top, spent, half = run.result, spent + run.cycles, 2 * half
         down = max(0, top.bit_length() - 14)
         spent += core.call(code["_powers"], lut, work, n, down, out).cycles

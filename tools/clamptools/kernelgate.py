@@ -175,6 +175,20 @@ class Run:
     instructions: int
 
 
+class _Strict:
+    """Makes an error of what the emulator only reports: an access to memory that is not there."""
+
+    def debug(self, component_name: str, message: str) -> None:
+        pass
+
+    info = debug
+
+    def warning(self, component_name: str, message: str) -> None:
+        raise KernelGateError(f"the kernel goes astray: {component_name}: {message}")
+
+    error = warning
+
+
 class M0Core:
     """An RP2040 without firmware: memory to fill, functions to call.
 
@@ -185,6 +199,7 @@ class M0Core:
         from rp2040py.rp2040 import RP2040  # starts an emulator: imported where used
 
         self._mcu = RP2040()
+        self._mcu.logger = _Strict()
         self._core = self._mcu.core
         self._free = _DATA
         for at in (_STOP, _TRAP):

@@ -6,6 +6,8 @@ little). The modules stay importable by name for tests and benchmarks; everybody
 functions from here. reference.py says what the arguments are.
 """
 
+import sys
+
 from .design import (
     GOERTZEL_COEF_WORDS,
     VELOCITY_COEF_WORDS,
@@ -17,20 +19,23 @@ from .design import (
     goertzel_design,
     velocity_design,
 )
-from .reference import (
+from .words import (
     ACC_WORDS,
+    BIQUAD_COEF_WORDS,
+    BIQUAD_STATE_WORDS,
     CROSS_WORDS,
+    GOERTZEL_STATE_WORDS,
+    MOM_WORDS,
+    VELOCITY_STATE_WORDS,
     clear_acc,
     isqrt,
     read_acc,
+    read_moments,
 )
-from .reference_block import MOM_WORDS, read_moments
-from .reference_filter import (
-    BIQUAD_COEF_WORDS,
-    BIQUAD_STATE_WORDS,
-    GOERTZEL_STATE_WORDS,
-    VELOCITY_STATE_WORDS,
-)
+
+# Architecture of native code, MicroPython's numbers: 4 is ARMv6-M, 5 to 8 are ARMv7-M and later.
+# Asked first, because compiling the assembler in vain would cost a large part of a small heap.
+_ARCH = (getattr(sys.implementation, "_mpy", 0) >> 10) & 0xF
 
 try:
     from .viper_block import moments, stuff, velocity
@@ -46,7 +51,7 @@ except (ImportError, SyntaxError):
 
     FORM = "reference"
 
-if FORM == "viper":
+if FORM == "viper" and 4 <= _ARCH <= 8:
     try:
         from .thumb import (
             biquad,
@@ -64,14 +69,17 @@ if FORM == "viper":
         )
 
         FORM = "asm_thumb"
-    except SyntaxError:  # no inline assembler, or that of another chip
-        from .viper import cross, linearise, sums, sums12
-        from .viper_extremes import sums_extremes, sums_lut, sums_lut_extremes
-        from .viper_filter import biquad, goertzel
-        from .viper_root import rms12, rms_q
+    except SyntaxError:  # built without inline assembler
+        pass
 
-        sums12_extremes = sums_extremes
-else:
+if FORM == "viper":
+    from .viper import cross, linearise, sums, sums12
+    from .viper_extremes import sums_extremes, sums_lut, sums_lut_extremes
+    from .viper_filter import biquad, goertzel
+    from .viper_root import rms12, rms_q
+
+    sums12_extremes = sums_extremes
+elif FORM == "reference":
     from .reference import (
         cross,
         linearise,

@@ -7,27 +7,15 @@ reference_filter.py and reference_fft.py.
 
 Arguments that all kernels share: `buf` is array('H') or a view of one; the samples are
 `buf[first + i * stride]` for i < n, so a slot of a round-robin frame is first=slot and
-stride=slots (at most 31). n is at most 65,536 a call. `acc` is described at `clear_acc`. The
-caller answers for indices within the buffer and for arrays of the stated length: the compiled
-forms do not check, as they may be called from anywhere and must not allocate.
+stride=slots (at most 31). n is at most 65,536 a call. `acc` is described at `words.clear_acc`.
+The caller answers for indices within the buffer and for arrays of the stated length: the
+compiled forms do not check, as they may be called from anywhere and must not allocate.
 """
 
-ACC_WORDS = 8
-CROSS_WORDS = 4
+from .words import ACC_WORDS, isqrt, read_acc
 
 _M32 = 0xFFFFFFFF
 _M64 = 0xFFFFFFFFFFFFFFFF
-
-
-def clear_acc(acc) -> None:
-    """Empties an accumulator, array('I') of `ACC_WORDS`.
-
-    Words: S_lo, S_hi, Q_lo, Q_hi (sum and sum of squares, 64 bit each), min, max, rails, n.
-    The minimum of nothing is 0xFFFF, everything else 0.
-    """
-    for i in range(ACC_WORDS):
-        acc[i] = 0
-    acc[4] = 0xFFFF
 
 
 def add64(words, at: int, value: int) -> None:
@@ -133,29 +121,6 @@ def cross(buf, first_a: int, first_b: int, n: int, stride: int, out) -> None:
         b += stride
     add64(out, 0, p)
     out[2] += n
-
-
-def read_acc(acc) -> tuple:
-    """Returns (S, Q, n) as Python integers; allocates, so once a window and not once a block."""
-    return acc[0] | acc[1] << 32, acc[2] | acc[3] << 32, acc[7]
-
-
-def isqrt(x: int) -> int:
-    """Returns floor(sqrt(x)) for 0 <= x < 2**64, exactly.
-
-    Raises:
-        ValueError: x is negative.
-    """
-    if x < 0:
-        raise ValueError(f"isqrt of the negative number {x}")
-    if x < 2:
-        return x
-    root = 1 << 32 if x >> 32 else 1 << 16
-    while True:  # Newton from above falls monotonically onto the floor
-        better = (root + x // root) >> 1
-        if better >= root:
-            return root
-        root = better
 
 
 def rms_q(acc, frac_bits: int) -> int:

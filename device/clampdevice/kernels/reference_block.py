@@ -2,8 +2,6 @@
 
 from .reference import add64
 
-MOM_WORDS = 8
-
 _M32 = 0xFFFFFFFF
 
 
@@ -31,14 +29,6 @@ def moments(buf, first: int, n: int, stride: int, mean: int, mom) -> None:
     mom[5] = (m4 >> 32) & _M32
     mom[6] = (m4 >> 64) & _M32
     mom[7] += n
-
-
-def read_moments(mom) -> tuple:
-    """Returns (M2, M3, M4, n) as Python integers: sums of powers, not divided by n."""
-    m3 = mom[2] | mom[3] << 32
-    if m3 >> 63:
-        m3 -= 1 << 64
-    return mom[0] | mom[1] << 32, m3, mom[4] | mom[5] << 32 | mom[6] << 64, mom[7]
 
 
 def stuff(src, n: int, dst, at: int, mask: int) -> int:

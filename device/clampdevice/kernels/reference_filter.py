@@ -5,11 +5,7 @@ bounds hold. Coefficients come from design.py. See reference.py for the shared a
 """
 
 from .reference import add64
-
-VELOCITY_STATE_WORDS = 8
-BIQUAD_COEF_WORDS = 5  # a section, after one word for the number of sections
-BIQUAD_STATE_WORDS = 6  # a section
-GOERTZEL_STATE_WORDS = 3
+from .words import BIQUAD_COEF_WORDS, BIQUAD_STATE_WORDS
 
 
 def velocity(buf, first: int, n: int, stride: int, bias: int, coef, state, acc) -> None:

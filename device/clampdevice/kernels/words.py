@@ -1,0 +1,55 @@
+"""The words that kernels work on, how they are emptied and read, and the integer root.
+
+The same for every form of the kernels, and the only plain Python of them that a chip loads
+beside design.py. Reading allocates: once a window, never a block.
+"""
+
+ACC_WORDS = 8
+CROSS_WORDS = 4
+MOM_WORDS = 8
+VELOCITY_STATE_WORDS = 8
+BIQUAD_COEF_WORDS = 5  # a section, after one word for the number of sections
+BIQUAD_STATE_WORDS = 6  # a section
+GOERTZEL_STATE_WORDS = 3
+
+
+def clear_acc(acc) -> None:
+    """Empties an accumulator, array('I') of `ACC_WORDS`.
+
+    Words: S_lo, S_hi, Q_lo, Q_hi (sum and sum of squares, 64 bit each), min, max, rails, n.
+    The minimum of nothing is 0xFFFF, everything else 0.
+    """
+    for i in range(ACC_WORDS):
+        acc[i] = 0
+    acc[4] = 0xFFFF
+
+
+def read_acc(acc) -> tuple:
+    """Returns (S, Q, n) as Python integers."""
+    return acc[0] | acc[1] << 32, acc[2] | acc[3] << 32, acc[7]
+
+
+def read_moments(mom) -> tuple:
+    """Returns (M2, M3, M4, n) as Python integers: sums of powers, not divided by n."""
+    m3 = mom[2] | mom[3] << 32
+    if m3 >> 63:
+        m3 -= 1 << 64
+    return mom[0] | mom[1] << 32, m3, mom[4] | mom[5] << 32 | mom[6] << 64, mom[7]
+
+
+def isqrt(x: int) -> int:
+    """Returns floor(sqrt(x)) for 0 <= x < 2**64, exactly.
+
+    Raises:
+        ValueError: x is negative.
+    """
+    if x < 0:
+        raise ValueError(f"isqrt of the negative number {x}")
+    if x < 2:
+        return x
+    root = 1 << 32 if x >> 32 else 1 << 16
+    while True:  # Newton from above falls monotonically onto the floor
+        better = (root + x // root) >> 1
+        if better >= root:
+            return root
+        root = better
