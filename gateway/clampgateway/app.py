@@ -280,7 +280,7 @@ def _make_folder(folder: Path) -> Path:
     return folder
 
 
-def _bridge(part: Part, context: BridgeContext) -> Any:  # noqa: ANN401 - each has its own type
+def _bridge(part: Part, context: BridgeContext) -> Any:
     return parts.bridge_class(part.section)(part.settings, context)
 
 
@@ -288,6 +288,9 @@ def _outside(stats: Mapping[str, Any]) -> str:
     """What a part waits for that is outside of the gateway, from its counters."""
     if not stats.get("connected", True):
         return f"not connected: {stats.get('error') or 'trying'}"
+    refused = stats.get("waiting_refused", 0)
+    if refused:
+        return f"the broker refuses {refused} messages: see its access list and the log"
     ports = stats.get("ports", {})
     waiting = [f"{path} {port['error']}" for path, port in ports.items() if port["error"]]
     return ", ".join(waiting)

@@ -150,7 +150,10 @@ def _read_npz(path: Path) -> _Table:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (zipfile.BadZipFile, ValueError, EOFError, KeyError, AttributeError) as error:
-        raise UserError(f"{path} is no recording: not a NumPy .npz file ({error})") from error
+        # The library's own words advise loading pickled objects, which nobody should.
+        raise UserError(
+            f"{path} is no recording: not a NumPy .npz file of plain numbers"
+        ) from error
     meta = _meta(path, arrays.get("meta"))
     numbers = {
         name: array
