@@ -280,7 +280,7 @@ def _make_folder(folder: Path) -> Path:
     return folder
 
 
-def _bridge(part: Part, context: BridgeContext) -> Any:
+def _bridge(part: Part, context: BridgeContext) -> Any:  # noqa: ANN401 - each has its own type
     return parts.bridge_class(part.section)(part.settings, context)
 
 
