@@ -232,8 +232,10 @@ mosquitto_sub -h localhost -q 1 -v -t 'clampwork/#'
   and `seq` of a device always carry the same content, and name it for ever. Keep the first.
 - On one connection they come in the order in which the gateway committed them, which is the
   device's own order except after an outage of its link.
-- `seq` has no holes. One that is missing is covered by a `gap` event that names it, or is still
-  in the device, the gateway or the broker.
+- `seq` has no holes within a `boot`. One that is missing is covered by a `gap` event that names
+  it, or is still in the device, the gateway or the broker. A device that loses power takes what
+  it had not delivered with it (its spool is in RAM): the next `boot` begins then, with a
+  `started` event.
 - `birth` comes before the first record that needs it. All retained topics are published again at
   every connection of the gateway, so a broker that lost them gets them back.
 - With MQTT 5 the broker says whether it took a message. One that it refuses (an access list, a
