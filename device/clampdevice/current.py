@@ -1,20 +1,26 @@
-"""A current channel: one slot of an ADC to amperes.
+"""A current channel: what a current has beside other slots of an ADC, and its scale.
 
-Owns the scale from codes to A, the noise floor and the features of a current. Sums are
-`window.py`, the table that straightens the ADC's codes is `linear.py`.
+Owns the transformer's scale, power with a voltage channel or a nominal voltage, the counters'
+intake, and what else must run when this current flows. RMS, frequency, harmonics, calibration
+are `analog.py`.
 """
 
-from math import nan
-
-from clampdevice.feature import PEAK_OF_NOISE, signed, unsigned, without_noise
-from clampdevice.window import FRAC_BITS, Window
-from clampwire.values import BELOW_FLOOR, CLIPPED, GAP
+from clampdevice import counters
+from clampdevice.analog import FEATURES as ANALOG_FEATURES
+from clampdevice.analog import AnalogChannel
+from clampdevice.counters import Counter
+from clampdevice.feature import signed, step_for, unsigned
+from clampdevice.power import PowerMeter, lag_frames
 
 DEFAULT_FEATURES = ("rms", "peak")
-FEATURES = ("rms", "peak", "mean", "crest")
+POWER_FEATURES = ("real", "pf")
+FEATURES = ANALOG_FEATURES + ("apparent",) + POWER_FEATURES + counters.FEATURES
 
-_ONE = 1 << FRAC_BITS
-_SQRT2 = 1.4142136
+# A counter's four bytes hold this many hours at full scale: ten years.
+_HOURS = 87660
+_STEPS = 4294967294
+# What needs the products of current and voltage.
+_PAIRED = ("real", "pf", "energy")
 
 
 def a_per_v(config: dict) -> float:
@@ -28,104 +34,155 @@ def a_per_v(config: dict) -> float:
     return config["ct_ratio"] / config["burden_ohm"]
 
 
-class CurrentChannel:
-    """Features of one current transformer.
+class _Pair:
+    """A current with its voltage, for real power."""
 
-    `rms` is around the window's mean, noise taken off in quadrature: 0 with the flag below_floor
-    where less than the noise itself is left. `peak` is max |x - mean|, 0 below the floor unless
-    it stands out of the noise. `mean` is the DC part against the nominal zero, `crest` peak / rms,
-    withheld below the floor.
+    def __init__(self, current, voltage, kernels) -> None:
+        self._current = current
+        self._voltage = voltage
+        voltage.leave_straight()
+        current.leave_straight()
+        self._add_current = current.add
+        self._slots = (current.config["slot"], voltage.config["slot"], current.stride)
+        lag = self._lag(current.full_scale / 4)
+        self._meter = PowerMeter(kernels, self._slots[0], self._slots[1], self._slots[2], lag)
 
-    Args:
-        config: the channel's part of board.json; `slot`, the scale (see `a_per_v`), and optional
-            `noise_floor` in A, `rated_a` (the sensor's range, A RMS), `features`.
-        adc: the source's part of board.json: `bits`, `vref_v`, optional `zero_lsb`, the code of
-            0 A, half of the range if absent.
-        source: for its `rate_hz` and `slots`.
-        kernels: see `clampdevice.kernels`.
-        lut: the ADC's table, see `linear.table`; None for codes as they are.
-    """
-
-    source_name = "adc"
-
-    def __init__(self, config: dict, adc: dict, source, kernels, lut=None) -> None:
-        self.config = config
-        self.key = config["key"]
-        codes = 1 << adc["bits"]
-        self._a_per_lsb = a_per_v(config) * adc["vref_v"] / codes
-        self._swing_a = codes * self._a_per_lsb
-        self._zero_q = int(adc.get("zero_lsb", codes / 2) * _ONE)
-        self._floor_a = config.get("noise_floor", 0.0)
-        self._rate_hz = source.rate_hz
-        self._features = tuple(config.get("features", DEFAULT_FEATURES))
-        self._window = Window(kernels, config["slot"], source.slots, 0, codes - 1, lut)
-        self.add = self._window.add
-        self._gap = False
-        self.level = None  # of the window closed last: A RMS, None without samples
-
-    def describe(self) -> tuple:
-        """Describe's fields from `key` on. full_scale: RMS of the largest sine, at most rated."""
-        full_scale = self._swing_a / 2 / _SQRT2
-        limits = {
-            "rms": unsigned("rms", "A", self._swing_a / 2),
-            "peak": unsigned("peak", "A", self._swing_a),
-            "mean": signed("mean", "A", self._swing_a),
-            "crest": ("crest", "", ord("H"), 10, -4),
-        }
-        config = self.config
-        return (
-            self.key,
-            "current",
-            "A",
-            config.get("sensor", ""),
-            self._rate_hz,
-            min(full_scale, config.get("rated_a", full_scale)),
-            self._floor_a or nan,
-            config.get("uncertainty_pct", nan),
-            config.get("calibration", ""),
-            tuple(limits[key] for key in self._features),
-        )
+    def add(self, buf, first: int, n: int) -> None:
+        """The voltage channel has had its turn before."""
+        self._add_current(buf, first, n)
+        self._meter.add(buf, first, n)
 
     def close(self, gap: bool) -> None:
-        """Ends a window; `gap` says that samples of it are missing."""
-        window = self._window
-        window.close()
-        self._gap = self._gap or gap
-        self.level = self._rms_a(window.rms_q) if window.n else None
+        self._meter.close(self._current.window, self._voltage.window, gap)
 
-    def window_features(self) -> dict:
-        """Features of the window closed last; None where there are no samples."""
-        window = self._window
-        state = (window.n, window.rms_q, window.mean_q, window.peak_q, window.rails)
-        features = self._values(state)
-        features["clipped"] = window.rails
-        return features
+    def _lag(self, raw: float) -> float:
+        current, voltage = self._current, self._voltage
+        deg = current.calibration.phase_deg(raw)
+        deg -= voltage.calibration.phase_deg(voltage.level or 0.0)
+        slot, v_slot, slots = self._slots
+        return lag_frames(slot, v_slot, slots, current.rate_hz, deg, voltage.mains_hz)
 
-    def record(self) -> tuple:
-        """(flags, values) of the record that ends here, and begins the next."""
-        state = self._window.take_record()
-        flags = 0
-        if state[0] and self._floor_a and not self._rms_a(state[1]):
-            flags |= BELOW_FLOOR
-        if state[4]:
-            flags |= CLIPPED
-        if self._gap:
-            flags |= GAP
-        self._gap = False
-        features = self._values(state)
-        return flags, [features[key] for key in self._features]
+    def take_record(self, raw: float) -> tuple:
+        """(W, V) over the record that ends here, (None, None) without; `raw` is the RMS in A."""
+        taken = self._meter.take_record(self._lag(raw))
+        if taken is None:
+            return None, None
+        product, v_rms = taken
+        current, voltage = self._current, self._voltage
+        a_per_unit = current.calibration.factor(raw) * current.per_unit
+        return product * a_per_unit * voltage.factor, voltage.reading(v_rms)
 
-    def _rms_a(self, rms_q: int) -> float:
-        return without_noise(rms_q * self._a_per_lsb / _ONE, self._floor_a)
 
-    def _values(self, state: tuple) -> dict:
-        n, rms_q, mean_q, peak_q, _rails = state
-        if not n:
-            return dict.fromkeys(FEATURES)
-        rms_a = self._rms_a(rms_q)
-        peak_a = peak_q * self._a_per_lsb / _ONE
-        crest = peak_a / rms_a if rms_a else None
-        if not rms_a and peak_a < PEAK_OF_NOISE * self._floor_a:
-            peak_a = 0.0
-        mean_a = (mean_q - self._zero_q) * self._a_per_lsb / _ONE
-        return {"rms": rms_a, "peak": peak_a, "mean": mean_a, "crest": crest}
+class CurrentChannel(AnalogChannel):
+    """Features of one current transformer; see `AnalogChannel` for most.
+
+    `apparent` (VA) is rms times the RMS of the voltage channel, or else times the nominal
+    `voltage_v`: the latter is as uncertain as the mains are steady. `real` (W) and `pf` need a
+    voltage channel; `real` is negative where power flows back, or the clamp sits the wrong way
+    round (`invert` turns it). `charge` (Ah), `energy` (Wh), `apparent_energy` (VAh) and `run` (s)
+    are counters that never fall; see `counters.py`.
+
+    Args:
+        config: the channel's part of board.json: also the scale (see `a_per_v`), optional
+            `rated_a` (the sensor's range, A RMS), `voltage` (key of the voltage channel) or
+            `voltage_v`, `invert`, `run_above` (A, from which on it counts as running; the noise
+            floor if absent), `runs_with` (keys of channels without which it should not be 0).
+        adc, source, kernels, lut: see `AnalogChannel`.
+    """
+
+    quantity = "current"
+    unit = "A"
+    default_features = DEFAULT_FEATURES
+
+    def __init__(self, config: dict, adc: dict, source, kernels, lut=None) -> None:
+        AnalogChannel.__init__(self, config, adc, source, kernels, lut, a_per_v(config))
+        self._kernels = kernels
+        self._pair = self._voltage = None
+        self._companions: tuple = ()
+        self._sign = -1 if config.get("invert") else 1
+        self._rate_mhz = int(1000 * source.rate_hz + 0.5)
+        self.counter: Counter | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether anybody asked for a counter of this channel."""
+        return any(key in counters.FEATURES for key in self._features)
+
+    def join(self, channels: tuple) -> None:
+        """Finds its voltage and its companions among the channels of the device."""
+        names = self.config.get("runs_with", ())
+        self._companions = tuple(channel for channel in channels if channel.key in names)
+        for channel in channels:
+            if channel.key == self.config.get("voltage"):
+                self._voltage = channel
+        if self._voltage is not None and any(key in self._features for key in _PAIRED):
+            self._pair = _Pair(self, self._voltage, self._kernels)
+            self.add = self._pair.add
+
+    def limits(self) -> dict:
+        """Layouts of all features of this channel, by key."""
+        found = AnalogChannel.limits(self)
+        volts = self.config.get("voltage_v", 0.0)
+        if self._voltage is not None:
+            volts = self._voltage.full_scale
+        if volts:
+            va = self.full_scale * volts
+            found["apparent"] = unsigned("", "VA", 2 * va)
+            found["real"] = signed("", "W", 2 * va)
+            found["pf"] = ("", "", ord("h"), 1, -4)
+            found["energy"] = _counter("Wh", va)
+            found["apparent_energy"] = _counter("VAh", va)
+        found["charge"] = _counter("Ah", self.full_scale)
+        found["run"] = ("", "s", ord("I"), 1, 0)
+        return found
+
+    def close(self, gap: bool) -> None:
+        """Ends a window, after that of the voltage; `gap`: samples of it are missing."""
+        AnalogChannel.close(self, gap)
+        if self._pair is not None:
+            self._pair.close(gap)
+
+    def _running(self) -> bool:
+        for channel in self._companions:
+            if channel.quantity == "input":
+                if channel.state:
+                    return True
+            elif channel.level:
+                return True
+        return False
+
+    def _take_more(self, features: dict, n: int, raw: float) -> None:
+        rms = features["rms"]
+        watts = apparent = None
+        volts = self.config.get("voltage_v")
+        if self._pair is not None:
+            watts, volts = self._pair.take_record(raw)
+        elif self._voltage is not None:
+            volts = self._voltage.level
+        if n and volts is not None:
+            apparent = rms * volts
+        if watts is not None:
+            watts *= self._sign
+        features["real"] = watts
+        features["apparent"] = apparent
+        if watts is not None and apparent:
+            features["pf"] = max(-1.0, min(1.0, watts / apparent))
+        counter = self.counter
+        if counter is None:
+            return
+        if n:
+            on = rms > self.config.get("run_above", 0.0)
+            counter.add(n, self._rate_mhz, rms, watts, apparent, on)
+        limits = None
+        for key in counters.FEATURES:
+            if key in self._features:
+                limits = limits or self.limits()
+                _key, _unit, _code, mult, exp = limits[key]
+                features[key] = (counter.steps(key, mult, exp),)
+
+
+def _counter(unit: str, full_scale: float) -> tuple:
+    mult, exp = step_for(full_scale * _HOURS, _STEPS)
+    if exp > 0:
+        mult, exp = mult * 10**exp, 0
+    return ("", unit, ord("I"), mult, exp)

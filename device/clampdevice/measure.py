@@ -9,11 +9,14 @@ A channel object has `config`, `key`, `source_name` (None without blocks), `desc
 `window_features()`. A fault of one source marks its channels and stops no other.
 """
 
-from clampdevice import linear
+from clampdevice import floor, linear
+from clampdevice.analog import AnalogChannel
+from clampdevice.channels import Temperature, make_channel
+from clampdevice.counters import Counters
 from clampdevice.current import CurrentChannel
 from clampdevice.sampler import Sampler
-from clampdevice.status import InputChannel, MachineState
-from clampdevice.vibration import VibrationChannel
+from clampdevice.status import OFF, InputChannel, MachineState
+from clampdevice.voltage import VoltageChannel
 from clampwire import messages
 from clampwire.values import BAD
 
@@ -28,69 +31,6 @@ INPUT = messages.code_of(messages.EVENT_KINDS, "input")
 FAULT = messages.code_of(messages.EVENT_KINDS, "fault")
 FAULT_CLEARED = messages.code_of(messages.EVENT_KINDS, "fault_cleared")
 
-# Ref: RP2040 datasheet, ADC and temperature sensor: T = 27 - (ADC_voltage - 0.706) / 0.001721
-_TEMPERATURE_V_27 = 0.706
-_TEMPERATURE_V_PER_K = 0.001721
-
-
-class _Temperature:
-    """Reads the chip's temperature from its slot: a few frames a block are enough."""
-
-    FRAMES = 16
-
-    def __init__(self, adc: dict, kernels, lut) -> None:
-        from array import array
-
-        self._kernels = kernels
-        self._lut = lut
-        self._slot = adc["temperature_slot"]
-        self._stride = adc["slots"]
-        self._v_per_unit = adc["vref_v"] / (1 << adc["bits"])
-        if lut is not None:
-            self._v_per_unit /= 1 << linear.FRAC_BITS
-        self._acc = array("I", [0] * kernels.ACC_WORDS)
-        kernels.clear_acc(self._acc)
-
-    def add(self, buf, first: int, n: int) -> None:
-        first += self._slot
-        n = min(n, self.FRAMES)
-        if self._lut is None:
-            self._kernels.sums(buf, first, n, self._stride, self._acc)
-        else:
-            self._kernels.sums_lut(buf, first, n, self._stride, self._lut, self._acc)
-
-    def take_c(self) -> float:
-        """Degrees Celsius since the last call; NaN without samples."""
-        s, _q, n = self._kernels.read_acc(self._acc)
-        self._kernels.clear_acc(self._acc)
-        if not n:
-            return float("nan")
-        volts = s / n * self._v_per_unit
-        return 27 - (volts - _TEMPERATURE_V_27) / _TEMPERATURE_V_PER_K
-
-
-def make_channel(
-    config: dict, board: dict, sources: dict, kernels, lut=None
-) -> CurrentChannel | VibrationChannel | InputChannel:
-    """The channel object for one entry of board.json's `channels`; `lut` is the ADC's table.
-
-    Raises:
-        ValueError: no such quantity, or its source is not there.
-    """
-    quantity = config["quantity"]
-    if quantity == "input":
-        return InputChannel(config)
-    if quantity not in ("current", "vibration"):
-        raise ValueError(f"{config['key']}: no channel for the quantity {quantity!r}")
-    make = CurrentChannel if quantity == "current" else VibrationChannel
-    name = make.source_name
-    if name not in sources:
-        raise ValueError(f"{config['key']} needs the source {name}, which this board has not")
-    settings = board["sources"][name]
-    if quantity == "current":
-        return CurrentChannel(config, settings, sources[name], kernels, lut)
-    return VibrationChannel(config, settings, sources[name], kernels)
-
 
 class Measurement:
     """Everything from the sources to the sinks; a pure function of the sources and the clock.
@@ -100,6 +40,7 @@ class Measurement:
         sources: block sources by name, "adc" and "accelerometer", and "inputs", the source of
             edges; see `clampdevice.hal`.
         kernels: `clampdevice.kernels` unless a test brings another.
+        files: where counters are kept, see `counters.Counters`; None keeps nothing.
 
     Attributes:
         channels: the channels in the order of board.json.
@@ -109,13 +50,15 @@ class Measurement:
             state, a fault; `channel` an index or messages.NO_CHANNEL.
         on_overrun(at_ms, channel, from_ms, to_ms, samples): samples of a channel were lost.
         on_window(channel, end_us, features): every window, where anybody asks; None as a rule.
+        on_described(channel): what a channel says of itself has changed: a floor was learned.
+        counters: of all channels that have any; to be kept by the app.
         overruns, lost_samples, faults: for Status; samples are counted a channel.
         temperature_c: of the chip, from the ADC's own slot; NaN without.
     """
 
     def __init__(
         self, config: dict, sources: dict, kernels=None, on_record=None, on_event=None,
-        on_overrun=None, on_window=None,
+        on_overrun=None, on_window=None, files=None,
     ) -> None:  # fmt: skip
         if kernels is None:
             from clampdevice import kernels
@@ -123,6 +66,7 @@ class Measurement:
         self.on_event = on_event
         self.on_overrun = on_overrun
         self.on_window = on_window
+        self.on_described = None
         self.overruns = self.lost_samples = self.faults = 0
         self.temperature_c = float("nan")
         self._lut = None
@@ -132,6 +76,12 @@ class Measurement:
         self.channels = tuple(
             make_channel(part, config, sources, kernels, self._lut) for part in config["channels"]
         )
+        self.counters = Counters(files)
+        for channel in self.channels:
+            if isinstance(channel, CurrentChannel):
+                channel.join(self.channels)
+                if channel.counts:
+                    channel.counter = self.counters.counter(channel.key)
         self._inputs = sources.get("inputs")
         self._input_channels = [
             (index, channel)
@@ -145,6 +95,7 @@ class Measurement:
                 self._add_sampler(name, config["sources"][name], sources[name], kernels)
         state = config.get("state")
         self._state = MachineState(state, self.channels) if state else None
+        self._off_records = 0
         self._end_us = 0
         self._windows = 0
         self._frames = False  # whether any source gave a frame to this record
@@ -153,9 +104,12 @@ class Measurement:
         fed = [pair for pair in enumerate(self.channels) if pair[1].source_name == name]
         if not fed:
             return
+        # A voltage before the currents that take its samples and its window.
+        voltages = [pair for pair in fed if isinstance(pair[1], VoltageChannel)]
+        fed = voltages + [pair for pair in fed if pair not in voltages]
         consumers: list = [channel for _index, channel in fed]
         if config.get("temperature_slot") is not None:
-            self._temperature = _Temperature(config, kernels, self._lut)
+            self._temperature = Temperature(config, kernels, self._lut)
             consumers.append(self._temperature)
         self._samplers.append((Sampler(name, source, consumers, WINDOW_US), fed))
 
@@ -293,3 +247,29 @@ class Measurement:
             values += numbers
         if told and self.on_record is not None:
             self.on_record(end_us // 1000, WINDOWS_PER_RECORD, flags, values)
+        for index, channel in enumerate(self.channels):
+            if isinstance(channel, AnalogChannel):
+                for value, begins, text in channel.take_changes():
+                    self.faults += begins
+                    self._tell(end_us, index, FAULT if begins else FAULT_CLEARED, value, text)
+        self._learn_floors()
+
+    def _learn_floors(self) -> None:
+        """Takes the noise of a machine that has been off for a while, where board.json says so."""
+        if self._state is None or self._state.state != OFF:
+            self._off_records = 0
+            return
+        self._off_records += 1
+        if self._off_records % floor.LEARN_S:
+            return
+        for index, channel in enumerate(self.channels):
+            if not isinstance(channel, AnalogChannel) or not channel.config.get("learn_floor"):
+                continue
+            try:
+                found = channel.measure_floor(floor.LEARN_SHARE)
+            except floor.FloorError:
+                continue  # it is not quiet, and nobody asked
+            if abs(found - channel.floor) > floor.CHANGE * channel.floor:
+                channel.set_floor(found)
+                if self.on_described is not None:
+                    self.on_described(index)

@@ -33,6 +33,7 @@ class InputChannel:
             optional `debounce_ms`.
     """
 
+    quantity = "input"
     source_name = None
 
     def __init__(self, config: dict) -> None:

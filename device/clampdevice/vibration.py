@@ -107,6 +107,7 @@ class VibrationChannel:
         ValueError: velocity is asked for at a rate for which the filter has no design.
     """
 
+    quantity = "vibration"
     source_name = "accelerometer"
 
     def __init__(self, config: dict, sensor: dict, source, kernels) -> None:

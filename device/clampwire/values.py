@@ -39,7 +39,8 @@ def pack_values(layout: tuple, values: list | tuple) -> bytes:
     """Bytes of one Record. None and NaN become "not available"; too large a value saturates.
 
     The raw value that saturates is one step short of the "not available" mark, so a clipped
-    number never reads as a missing one; the sampler's clipped flag says that it is clipped.
+    number never reads as a missing one; the sampler's clipped flag says that it is clipped. A
+    tuple of one int is whole steps: a counter must not pass through a single float.
     """
     raw = []
     for (code, mult, exp), value in zip(layout, values):
@@ -53,7 +54,8 @@ def pack_values(layout: tuple, values: list | tuple) -> bytes:
             continue
         low = 0 if missing > 0 else missing + 1
         high = missing - 1 if missing > 0 else -missing - 1
-        step = value / scale_of(mult, exp)
+        steps = isinstance(value, (tuple, list))
+        step = value[0] if steps else value / scale_of(mult, exp)
         # Compared before rounding: int() of an infinity raises.
         raw.append(low if step <= low else high if step >= high else round(step))
     return struct.pack(format_of(layout), *raw)
