@@ -15,12 +15,19 @@ Printed is one JSON object a line and a window of 200 ms, in the recording's uni
 window's end), `rms` (around the mean), `mean`, `peak` (from the mean), `crest`, `clipped` (samples
 at a rail); for a vibration also `kurtosis` and `velocity_rms_mm_s`, null in the first second and
 at a rate below 784 or above 6,528 Hz. What is left after the last whole window is dropped.
+
+A job of `kind` "board" plays all slots of an ADC: `file` holds frames of int32, in 1/4096 LSB from
+the bias; `channels` and `adc` are as in board.json; optional `model` (errors of a chip's own
+converter), `noise_lsb`, `seed`. Printed are objects of one member: `describe`, the list of what
+each channel's describe() says, NaN as null; `window`, a list of `t`, channel and features, where a
+channel has any; `record`, a list of `t`, flags and values.
 """
 
 import json
+import math
 import sys
 
-from clampdevice import kernels
+from clampdevice import board, kernels
 from clampdevice.feature import STANDARD_GRAVITY_M_S2
 from clampdevice.hal.sim.playback import Playback
 from clampdevice.measure import Measurement
@@ -34,11 +41,13 @@ class JobError(ValueError):
 
 
 def run(job: dict, file, write) -> int:
-    """Plays the open binary `file` and gives `write` each line's object. Returns the windows.
+    """Plays the open binary `file` and gives `write` each line's object. Returns how many.
 
     Raises:
         JobError: a key is missing or wrong.
     """
+    if job.get("kind") == "board":
+        return _run_board(job, file, write)
     for key in _NUMBERS:
         if not isinstance(job.get(key), (int, float)) or job[key] <= 0:
             raise JobError(f"{key} must be a number above 0, not {job.get(key)!r}")
@@ -64,11 +73,54 @@ def run(job: dict, file, write) -> int:
         write(line)
 
     measure.on_window = on_window
+    _play(measure, source)
+    return count
+
+
+def _play(measure: Measurement, source: Playback) -> None:
     measure.start(0)
     while measure.poll(measure.window_end_us):
         pass
     if not source.finished:
         raise JobError("the recording stopped before its end")
+
+
+def _run_board(job: dict, file, write) -> int:
+    part = job["adc"]
+    config = board.check(
+        {
+            "board": "replay",
+            "chip": "sim",
+            "name": "replay",
+            "sources": {"adc": part},
+            "channels": job["channels"],
+        }
+    )
+    source = Playback(
+        file, part["rate_hz"], part["slots"], None, part["zero_lsb"], (0, (1 << part["bits"]) - 1),
+        job.get("noise_lsb", 0), job.get("seed", 0), job.get("model"),
+    )  # fmt: skip
+    measure = Measurement(config, {"adc": source})
+    count = 0
+
+    def on_window(channel: int, end_us: int, features: dict) -> None:
+        nonlocal count
+        count += 1
+        write({"window": [end_us / 1000000, channel, features]})
+
+    def on_record(end_ms: int, _windows: int, flags: list, values: list) -> None:
+        nonlocal count
+        count += 1
+        write({"record": [end_ms / 1000, flags, values]})
+
+    measure.on_window = on_window
+    measure.on_record = on_record
+    told = [
+        [None if isinstance(field, float) and math.isnan(field) else field for field in fields]
+        for fields in (channel.describe() for channel in measure.channels)
+    ]
+    write({"describe": told})
+    _play(measure, source)
     return count
 
 

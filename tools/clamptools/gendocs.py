@@ -14,6 +14,7 @@ from clamptools.data import device_dir
 
 # Document, relative to the checkout, and "module:function" that returns its text.
 GENERATORS: tuple[tuple[str, str], ...] = (
+    ("docs/accuracy.md", "clamptools.accuracy:render"),
     ("docs/registers.md", "clamptools.gendocs_registers:render"),
     ("docs/topics.md", "clamptools.gendocs_topics:render"),
     ("docs/wire.md", "clamptools.gendocs_wire:render"),

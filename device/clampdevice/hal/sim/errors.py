@@ -135,8 +135,8 @@ if sys.implementation.name == "micropython":
 class Converter:
     """How a source turns the sum of signal, offset and noise into codes.
 
-    The source makes whole numbers of `scale` parts of an LSB each, rounded to the nearest after
-    `rounding` was added and cut at `rails`; `finish` makes codes of them.
+    The source makes whole numbers of which `scale`, 1 << `shift`, are an LSB, rounded to the
+    nearest after `rounding` was added and cut at `rails`; `finish` makes codes of them.
 
     Args:
         name: a model, or None for an ideal converter.
@@ -147,17 +147,18 @@ class Converter:
     """
 
     def __init__(self, name: str | None, rails: tuple) -> None:
-        self.scale = 1
+        self.shift = 0
         self.rounding = 0.0
         self.rails = rails
         self._steps = None
         if name is not None:
             if rails != (0, CODES - 1):
                 raise ValueError(f"the ADC model {name} is of 12 bits, its rails are not {rails}")
-            self.scale = 1 << THRESHOLD_BITS
+            self.shift = THRESHOLD_BITS
             self.rounding = -0.5  # a voltage is compared, not rounded
             self.rails = (0, 0xFFFF)
             self._steps = converter(name)
+        self.scale = 1 << self.shift
 
     def finish(self, buf: array, n: int) -> None:
         """Makes codes of the first `n` values of the buffer, in place."""

@@ -10,8 +10,8 @@ from array import array
 from clampdevice.hal.sim.errors import Converter
 from clampdevice.hal.sim.wave import Q, digitise, noise_gain
 
-_FLOAT_BYTES = 4
-_MOST = 0x7FFFFFFF - (1 << 24)  # far beyond any rail, with room for noise
+_BYTES = 4  # of a value in the file
+_MOST = 0x7FFFFFFF  # 524,287 LSB, far beyond any rail
 DEFAULT_BLOCK_FRAMES = 256
 
 
@@ -19,11 +19,11 @@ class Playback:
     """See `clampdevice.hal` for the interface of a block source.
 
     Args:
-        file: binary file of float32, the machine's byte order (little-endian on every one
-            served), interleaved frames of `slots` values.
+        file: binary file of interleaved frames of `slots` values, in the machine's byte order
+            (little-endian on every one served): float32, or int32 if `lsb_per_unit` is None.
         rate_hz: frames a second, as recorded.
         slots: values a frame.
-        lsb_per_unit: codes of one unit of the recording.
+        lsb_per_unit: codes of one unit of the recording; None for integers of 1/4096 LSB.
         offset_lsb: code of 0.
         rails: lowest and highest code.
         noise_lsb, seed: of the converter's noise.
@@ -34,7 +34,7 @@ class Playback:
     """
 
     def __init__(
-        self, file, rate_hz: float, slots: int, lsb_per_unit: float, offset_lsb: float,
+        self, file, rate_hz: float, slots: int, lsb_per_unit: float | None, offset_lsb: float,
         rails: tuple, noise_lsb: float = 0, seed: int = 0, model: str | None = None,
     ) -> None:  # fmt: skip
         if sys.byteorder != "little":
@@ -47,13 +47,15 @@ class Playback:
         self._file = file
         self._converter = Converter(model, rails)
         scale = self._converter.scale
-        self._scale = scale * lsb_per_unit * (1 << Q)
-        self._offset = (scale * offset_lsb + self._converter.rounding) * (1 << Q)
+        self._scale = lsb_per_unit
+        self._offset = int((scale * offset_lsb + self._converter.rounding) * (1 << Q))
         self._rails = self._converter.rails
         self._gain = noise_gain(scale * noise_lsb)
         self._seed = seed
-        self._floats = array("f", bytes(_FLOAT_BYTES * DEFAULT_BLOCK_FRAMES * slots))
-        self._values = array("i", bytes(4 * DEFAULT_BLOCK_FRAMES * slots))
+        self._values = array("i", bytes(_BYTES * DEFAULT_BLOCK_FRAMES * slots))
+        self._floats = self._values
+        if lsb_per_unit is not None:
+            self._floats = array("f", bytes(_BYTES * DEFAULT_BLOCK_FRAMES * slots))
         self._buf = array("H", bytes(2 * DEFAULT_BLOCK_FRAMES * slots))
         self._index = 0
         self._start_us = 0
@@ -67,18 +69,22 @@ class Playback:
         """The next block of the file, None at its end."""
         if self.finished:
             return None
-        frames = self._file.readinto(self._floats) // (_FLOAT_BYTES * self.slots)
+        frames = self._file.readinto(self._floats) // (_BYTES * self.slots)
         if frames < DEFAULT_BLOCK_FRAMES:
             self.finished = True
         if not frames:
             return None
         n = frames * self.slots
-        floats, values, scale, offset = self._floats, self._values, self._scale, self._offset
-        for i in range(n):
-            value = int(floats[i] * scale + offset)
-            values[i] = _MOST if value > _MOST else -_MOST if value < -_MOST else value
+        if self._scale is not None:
+            floats, values, scale = self._floats, self._values, self._scale * (1 << Q)
+            for i in range(n):
+                value = int(floats[i] * scale)
+                values[i] = _MOST if value > _MOST else -_MOST if value < -_MOST else value
         low, high = self._rails
-        digitise(values, n, self._buf, self._index, self._seed, self._gain, low, high)
+        digitise(
+            self._values, n, self._buf, self._converter.shift, self._offset, self._index,
+            self._seed, self._gain, low, high,
+        )  # fmt: skip
         self._converter.finish(self._buf, n)
         self._index += n
         result = self._result

@@ -88,14 +88,15 @@ def synthesise_plain(
 
 
 def digitise_plain(
-    values, n: int, buf, index: int, seed: int, gain: int, low: int, high: int
+    values, n: int, buf, shift: int, offset: int, index: int, seed: int, gain: int, low: int,
+    high: int,
 ) -> None:  # fmt: skip
     """Writes the codes of `n` values to `buf`, by the same model as `synthesise_plain`.
 
-    `values` is array('i'), LSB << 12, with the offset; what else is asked for is as above.
+    `values` is array('i'), LSB << (12 - shift); what else is asked for is as above.
     """
     for i in range(n):
-        value = values[i]
+        value = (values[i] << shift) + offset
         if gain:
             value += noise(index + i, seed, gain)
         code = (value + 2048) >> 12

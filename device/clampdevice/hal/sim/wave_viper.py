@@ -46,13 +46,15 @@ def synthesise(
 
 @micropython.viper
 def digitise(
-    values: ptr32, n: int, buf: ptr16, index: int, seed: int, gain: int, low: int, high: int
+    values: ptr32, n: int, buf: ptr16, shift: int, offset: int, index: int, seed: int, gain: int,
+    low: int, high: int,
 ) -> object:  # fmt: skip
     i = 0
     while i < n:
         value = int(values[i])
         if value & 0x80000000:
             value -= 0x100000000  # loads of 32 bits are zero-extended on a 64-bit PC
+        value = (value << shift) + offset
         if gain:
             x = (((index + i) * 0x9E3779B1) ^ seed) & 0xFFFFFFFF
             x = (((x >> 15) ^ x) * 0x85EBCA6B) & 0xFFFFFFFF
