@@ -60,8 +60,7 @@ class Forms:
         found = {}
         if kernel.thumb:
             found["asm_thumb"] = self.module(kernel.thumb[0])[kernel.thumb[1]]
-        if kernel.viper:
-            found["viper"] = self.module(kernel.viper)[kernel.name]
+        found["viper"] = self.module(kernel.viper[0])[kernel.viper[1]]
         return found
 
 
@@ -118,8 +117,8 @@ def differences(core: M0Core, kernel: Kernel, form: str, function: NativeFunctio
             for name in cases.MUTABLE:
                 if name in kernel.arguments.split():
                     mine, theirs = named[name], expected[name]
-                    if name == "state" and kernel.name in ("biquad", "goertzel"):
-                        mine, theirs = mine[:-1], theirs[:-1]  # the last is the kernel's own
+                    if name == "state" and kernel.name in cases.PRIVATE_LAST:
+                        mine, theirs = mine[:-1], theirs[:-1]
                     same = same and mine == theirs
             if not same:
                 found.append(f"{shape}, n={n}, stride={stride}, {start}")
@@ -158,7 +157,8 @@ def _kernel_rows(core: M0Core, forms: Forms, kernel: Kernel) -> list[dict[str, A
             short = _cycles(core, kernel, form, function, _SHORT, stride)
             long = _cycles(core, kernel, form, function, _LONG, stride)
             per_sample = (long - short) / (_LONG - _SHORT)
-            row = _row(kernel.name, form, layout, per_sample, not wrong)
+            row = _row(kernel.label, form, layout, per_sample, not wrong)
+            row["function"] = kernel.name
             row["cycles_per_call"] = round(short - _SHORT * per_sample)
             row["code_bytes"] = len(function.code)
             if wrong:

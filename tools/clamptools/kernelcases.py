@@ -7,7 +7,7 @@ what is exact. Runs nothing; see kernelbench.py.
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import math
 import random
 import sys
@@ -22,6 +22,8 @@ from clamptools.data import device_dir
 
 _PACKAGE = "_clampwork_kernel_reference"
 MUTABLE = ("buf", "acc", "mom", "out", "state", "work", "dst")
+# Kernels whose last word of state is for their own use.
+PRIVATE_LAST = ("biquad", "goertzel")
 BIAS_12, BIAS_16 = 2048, 32768
 
 
@@ -47,109 +49,159 @@ class Kernel:
     """One kernel.
 
     Attributes:
-        name: as in `clampdevice.kernels`.
+        label: its name in the bench.
+        name: function in `clampdevice.kernels`.
         reference: module of the plain form.
         arguments: names of the public arguments, see `inputs`.
         bits: of the samples it is measured with.
-        viper: module of the viper form; its function has the public name and arguments.
+        viper: module and function of the viper form, which takes the public arguments.
         thumb: module, function and arguments of the assembler, or nothing.
     """
 
+    label: str
     name: str
     reference: str
     arguments: str
     bits: int
-    viper: str
+    viper: tuple[str, str]
     thumb: tuple[str, str, str] | None = None
 
 
 _SUMS = "buf first n stride acc"
 _RAILS = " rail_lo rail_hi"
 _LUT = "buf first n stride lut acc"
+_FILTER = "buf first n stride bias coef state"
+_PLAIN = "at shape acc"
 KERNELS = (
-    Kernel("sums", "reference", _SUMS, 16, "viper", ("thumb_sums", "sums_asm", "at shape acc")),
     Kernel(
-        "sums12", "reference", _SUMS, 12, "viper", ("thumb_sums12", "sums12_asm", "at shape acc")
+        "sums",
+        "sums12",
+        "reference",
+        _SUMS,
+        12,
+        ("viper", "sums12"),
+        ("thumb_sums12", "sums12_asm", _PLAIN),
     ),
     Kernel(
         "sums_extremes",
-        "reference",
-        _SUMS + _RAILS,
-        16,
-        "viper_extremes",
-        ("thumb_extremes16", "extremes16_asm", "at shape acc"),
-    ),
-    Kernel(
         "sums12_extremes",
         "reference",
         _SUMS + _RAILS,
         12,
-        "",
-        ("thumb_extremes", "extremes12_asm", "at shape acc"),
+        ("viper_extremes", "sums_extremes"),
+        ("thumb_extremes", "extremes12_asm", _PLAIN),
     ),
     Kernel(
+        "sums_lut",
         "sums_lut",
         "reference",
         _LUT,
         12,
-        "viper_extremes",
+        ("viper_extremes", "sums_lut"),
         ("thumb_sums", "sums_lut_asm", "at shape lut acc"),
     ),
     Kernel(
         "sums_lut_extremes",
+        "sums_lut_extremes",
         "reference",
         _LUT + _RAILS,
         12,
-        "viper_extremes",
+        ("viper_extremes", "sums_lut_extremes"),
         ("thumb_lut", "lut_extremes_asm", "at shape lut acc"),
     ),
     Kernel(
+        "sums16",
+        "sums",
+        "reference",
+        _SUMS,
+        16,
+        ("viper", "sums"),
+        ("thumb_sums", "sums_asm", _PLAIN),
+    ),
+    Kernel(
+        "sums16_extremes",
+        "sums_extremes",
+        "reference",
+        _SUMS + _RAILS,
+        16,
+        ("viper_extremes", "sums_extremes"),
+        ("thumb_extremes16", "extremes16_asm", _PLAIN),
+    ),
+    Kernel(
+        "linearise",
         "linearise",
         "reference",
         "buf first n stride lut",
         12,
-        "viper",
+        ("viper", "linearise"),
         ("thumb_filter", "linearise_asm", "at shape lut"),
     ),
     Kernel(
         "cross",
+        "cross",
         "reference",
         "buf first first_b n stride out",
         16,
-        "viper",
+        ("viper", "cross"),
         ("thumb_filter", "cross_asm", "at shape delta out"),
     ),
-    Kernel("moments", "reference_block", "buf first n stride bias mom", 16, "viper_block"),
     Kernel(
-        "velocity", "reference_filter", "buf first n stride bias coef state acc", 16, "viper_block"
+        "moments",
+        "moments",
+        "reference_block",
+        "buf first n stride bias mom",
+        12,
+        ("viper_block", "moments"),
+    ),
+    Kernel(
+        "moments16",
+        "moments",
+        "reference_block",
+        "buf first n stride bias mom",
+        16,
+        ("viper_block", "moments"),
+    ),
+    Kernel(
+        "velocity",
+        "velocity",
+        "reference_filter",
+        _FILTER + " acc",
+        16,
+        ("viper_block", "velocity"),
     ),
     Kernel(
         "biquad",
+        "biquad",
         "reference_filter",
-        "buf first n stride bias coef state",
+        _FILTER,
         16,
-        "viper_filter",
+        ("viper_filter", "biquad"),
         ("thumb_filter", "biquad_asm", "at shape coef+4 state"),
     ),
     Kernel(
         "goertzel",
+        "goertzel",
         "reference_filter",
-        "buf first n stride bias coef state",
+        _FILTER,
         12,
-        "viper_filter",
+        ("viper_filter", "goertzel"),
         ("thumb_filter", "goertzel_asm", "at shape coef state"),
     ),
-    Kernel("stuff", "reference_block", "src n dst zero mask", 8, "viper_block"),
+    Kernel(
+        "stuff", "stuff", "reference_block", "src n dst zero mask", 8, ("viper_block", "stuff")
+    ),
 )
 
-# kernel, form, layout: cycles per sample at most. The product's targets, docs/decisions aside.
+# Label, form, layout: cycles per sample at most.
 LIMITS = {
-    ("sums12", "asm_thumb", "contiguous"): 4.5,
-    ("sums12", "asm_thumb", "slot of 4"): 6.5,
+    ("sums", "asm_thumb", "contiguous"): 4.5,
+    ("sums", "asm_thumb", "slot of 4"): 6.5,
     ("sums_lut", "asm_thumb", "contiguous"): 8.0,
-    ("sums12_extremes", "asm_thumb", "contiguous"): 9.0,
-    ("sums12", "viper", "contiguous"): 21.0,
+    ("sums_extremes", "asm_thumb", "contiguous"): 9.0,
+    ("sums_extremes", "asm_thumb", "slot of 4"): 9.0,
+    ("sums", "viper", "contiguous"): 21.0,
 }
+FIRMWARE_LIMITS = {("sums", "viper", "contiguous"): 17.0}
 WINDOW_LIMIT_CYCLES = 6000
 STRIDES = {"contiguous": 1, "slot of 4": 4}
 
@@ -230,9 +282,9 @@ def inputs(
 def machine_arguments(
     kernel: Kernel, form: str, named: dict[str, Any]
 ) -> Iterator[tuple[str, Any]]:
-    """Yields the arguments of a form's machine code: a name with an integer, or a buffer's name.
+    """Yields the arguments of a form's machine code: names, with an integer or a buffer.
 
-    ("address", "buf", offset) stands for an address within a placed buffer.
+    A name that ends in "+", with an integer, stands for that address within the buffer.
     """
     if form == "viper":
         for name in kernel.arguments.split():
@@ -257,5 +309,5 @@ def preset(kernel: Kernel, named: dict[str, Any]) -> None:
     if "rail_lo" in kernel.arguments:
         named["acc"][4] |= (named["rail_lo"] + 1 & 0xFFFF) << 16
         named["acc"][5] |= (named["rail_hi"] - 1 & 0xFFFF) << 16
-    if kernel.name in ("biquad", "goertzel"):
+    if kernel.name in PRIVATE_LAST:
         named["state"][-1] = named["bias"]
