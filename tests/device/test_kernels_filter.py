@@ -237,7 +237,7 @@ def test_goertzel_finds_the_harmonics_of_the_mains():
         found = goertzel_of(buf, 50 * k, rate_hz, n, 2048, 2048)
         wanted = dft_amplitude(buf, 50 * k, rate_hz, n)
         # what is not there shows as up to 0.02 % of the largest component
-            assert abs(found - wanted) < 0.001 * wanted + 2e-4 * 1500, (k, found, wanted)
+        assert abs(found - wanted) < 0.001 * wanted + 2e-4 * 1500, (k, found, wanted)
     for k, wanted in harmonics:
         assert abs(goertzel_of(buf, 50 * k, rate_hz, n, 2048, 2048) - wanted) < 0.3, k
 
