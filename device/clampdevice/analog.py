@@ -12,12 +12,11 @@ from clampdevice.calibration import Calibration
 from clampdevice.clamp import OPEN, ClampWatch
 from clampdevice.feature import PEAK_OF_NOISE, signed, unsigned, without_noise
 from clampdevice.floor import QuietMeter
-from clampdevice.frequency import FrequencyMeter
-from clampdevice.harmonics import ORDERS, HarmonicsMeter, thd_pct
 from clampdevice.uncertainty import Budget, rounded
 from clampdevice.window import FRAC_BITS, Window
 from clampwire.values import BAD, BELOW_FLOOR, CLIPPED, GAP
 
+ORDERS = 15
 HARMONICS = tuple("h" + str(order) for order in range(1, ORDERS + 1))
 BASIC = ("rms", "peak", "mean", "crest", "min", "max", "clipped_pct")
 FEATURES = BASIC + ("frequency", "thd", "uncertainty") + HARMONICS
@@ -95,8 +94,12 @@ class AnalogChannel:
         wanted = self._features
         slot, stride, rate_hz = self.config["slot"], self.stride, self.rate_hz
         if "thd" in wanted or any(key in wanted for key in HARMONICS):
+            from clampdevice.harmonics import HarmonicsMeter
+
             self._harmonics = HarmonicsMeter(kernels, slot, stride, rate_hz, peak)
         if "frequency" in wanted or self._harmonics is not None:
+            from clampdevice.frequency import FrequencyMeter
+
             mains_hz = self.config.get("mains_hz", 50.0)
             self._frequency = FrequencyMeter(kernels, slot, stride, rate_hz, peak, mains_hz)
         # Straight to the sums, where there is nothing else.
@@ -278,7 +281,7 @@ class AnalogChannel:
         for order in range(ORDERS):
             if found[order] is not None:
                 found[order] *= factor * self._damping((order + 1) * self._harmonics.hz)
-        features["thd"] = thd_pct(found)
+        features["thd"] = self._harmonics.thd_pct(found)
         features.update(zip(HARMONICS, found))
 
     def _damping(self, hz: float) -> float:

@@ -4,9 +4,9 @@ Owns the check at start, so that a wrong file is refused with all its faults nam
 samples by half. The full check against the chip, from the TOML, is the tools' before flashing.
 """
 
-from clampdevice import linear
+from clampdevice import analog, current, linear, uncertainty
 
-_SOURCE_OF = {"current": "adc", "vibration": "accelerometer", "input": "inputs"}
+_SOURCE_OF = {"current": "adc", "voltage": "adc", "vibration": "accelerometer", "input": "inputs"}
 _NUMBERS = {
     "adc": ("rate_hz", "slots", "bits", "vref_v"),
     "accelerometer": ("rate_hz", "slots", "bits", "lsb_per_g"),
@@ -49,6 +49,7 @@ def check(board: dict) -> dict:
     keys: list = []
     for channel in channels:
         _check_channel(channel, sources, keys, problems)
+    _check_names(channels, problems)
     _check_state(board.get("state"), keys, problems)
     if problems:
         raise BoardError("board.json:\n" + "\n".join("  " + problem for problem in problems))
@@ -99,13 +100,18 @@ def _check_channel(channel: dict, sources: dict, keys: list, problems: list) -> 
     source = _SOURCE_OF[quantity]
     if source not in sources:
         problems.append(f"{key}: a channel of {quantity} needs sources.{source}")
-    elif quantity == "current":
+    elif source == "adc":
         slots = sources[source].get("slots")
         slot = channel.get("slot")
         if not isinstance(slot, int) or (isinstance(slots, int) and not 0 <= slot < slots):
             problems.append(f"{key}: slot {slot!r}, of {slots!r} slots of the adc")
     if quantity == "current":
         _check_scale(key, channel, problems)
+        _check_features(channel, current.FEATURES, problems)
+        _check_power(channel, problems)
+    elif quantity == "voltage":
+        problems += _no_numbers(key, channel, ("v_per_v",))
+        _check_features(channel, analog.FEATURES, problems)
     elif quantity == "input" and not _is_number(channel.get("index")):
         problems.append(f"{key}: index {channel.get('index')!r}; the number of the input")
 
@@ -121,6 +127,45 @@ def _check_scale(key: str, channel: dict, problems: list) -> None:
         )
     elif not voltage and not all(ratio):
         problems.append(f"{key}: needs a_per_v, or ct_ratio and burden_ohm")
+
+
+def _check_features(channel: dict, known: tuple, problems: list) -> None:
+    key = channel["key"]
+    problems += [
+        f"{key}.features: no {feature!r}; there are {', '.join(known)}"
+        for feature in channel.get("features", ())
+        if feature not in known
+    ]
+    if "ct_class" in channel:
+        try:
+            uncertainty.ct_limits(channel["ct_class"])
+        except ValueError as error:
+            problems.append(f"{key}.ct_class: {error}")
+
+
+def _check_power(channel: dict, problems: list) -> None:
+    """What multiplies needs a voltage, measured or nominal."""
+    key = channel["key"]
+    for feature in channel.get("features", ()):
+        if feature in current.PAIRED and "voltage" not in channel:
+            problems.append(f"{key}.features: {feature!r} needs a voltage channel: voltage")
+        elif feature in ("apparent", "apparent_energy"):
+            if "voltage" not in channel and not _is_number(channel.get("voltage_v")):
+                problems.append(f"{key}.features: {feature!r} needs voltage, or voltage_v")
+
+
+def _check_names(channels: list, problems: list) -> None:
+    """That the channels which a current names are there."""
+    quantities = {channel.get("key"): channel.get("quantity") for channel in channels}
+    for channel in channels:
+        name = channel.get("voltage")
+        if name is not None and quantities.get(name) != "voltage":
+            problems.append(f"{channel.get('key')}.voltage: no voltage channel {name!r}")
+        problems += [
+            f"{channel.get('key')}.runs_with: no channel {name!r}"
+            for name in channel.get("runs_with", ())
+            if name not in quantities
+        ]
 
 
 def _check_state(state: dict | None, keys: list, problems: list) -> None:

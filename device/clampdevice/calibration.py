@@ -1,9 +1,9 @@
 """What a comparison with a reference has shown of one channel, and where that is kept.
 
 Owns the correction of a reading (gain, or points with straight lines between), of the DC offset,
-of the transformer's phase, the measured noise floor; the record's date, reference and id; its
-validation, and its file, which is replaced as a whole or not at all. Readings are in the
-channel's unit at its nominal scale, as board.json gives it.
+of the transformer's phase, the measured noise floor; and the file, which is replaced as a whole
+or not at all. What is let in is `calibrationcheck.py`'s. Readings are in the channel's unit at
+its nominal scale, as board.json gives it.
 
 A channel's record is an object: `id`, `date` (YYYY-MM-DD) and `reference`, texts;
 `uncertainty_pct`, the expanded uncertainty (k = 2) of the reference and the comparison; and of
@@ -11,20 +11,9 @@ A channel's record is an object: `id`, `date` (YYYY-MM-DD) and `reference`, text
 [[reading, degrees], ...], positive where the transformer's output leads), `floor`, each optional.
 """
 
-import binascii
 import json
 
 FILE = "calibration.json"
-POINTS_MAX = 8
-GAIN_TOLERANCE = 0.2  # a larger correction is more likely the wrong transformer
-TEXT_MAX = 32
-_KEYS = (
-    "id", "date", "reference", "uncertainty_pct", "gain", "points", "offset", "phase_deg", "floor",
-)  # fmt: skip
-
-
-class CalibrationError(ValueError):
-    """A calibration that cannot be used; the message says why, and what would do."""
 
 
 def interpolate(points: tuple, x: float) -> float:
@@ -41,7 +30,7 @@ class Calibration:
     """One channel's record, ready for use. Without one, nothing is corrected.
 
     Args:
-        record: see the module; what `check` let pass.
+        record: see the module.
 
     Attributes:
         id, date, reference: texts, "" where not given.
@@ -63,7 +52,7 @@ class Calibration:
         else:
             self._factors = ((0.0, record.get("gain", 1.0)),)
         phase = record.get("phase_deg", 0.0)
-        self._phases = ((0.0, phase),) if _is_number(phase) else tuple(map(tuple, phase))
+        self._phases = tuple(map(tuple, phase)) if isinstance(phase, list) else ((0.0, phase),)
 
     @property
     def scales(self) -> bool:
@@ -81,85 +70,6 @@ class Calibration:
     def phase_deg(self, reading: float) -> float:
         """Phase error at a reading, positive where the output leads."""
         return interpolate(self._phases, reading)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _check_pairs(key: str, pairs: object) -> None:
-    if not isinstance(pairs, list) or not 1 <= len(pairs) <= POINTS_MAX:
-        raise CalibrationError(f"{key}: 1 to {POINTS_MAX} pairs are expected, not {pairs!r}")
-    before = None
-    for pair in pairs:
-        if not isinstance(pair, list) or len(pair) != 2 or not all(map(_is_number, pair)):
-            raise CalibrationError(f"{key}: a pair of numbers is expected, not {pair!r}")
-        if before is not None and pair[0] <= before:
-            raise CalibrationError(f"{key}: readings must rise, but {pair[0]} follows {before}")
-        before = pair[0]
-
-
-def check(record: dict, confirm: bool = False) -> None:
-    """Refuses what cannot be right.
-
-    Args:
-        record: see the module.
-        confirm: take a gain beyond 20 % of nominal too.
-
-    Raises:
-        CalibrationError: the first problem.
-    """
-    for key in record:
-        if key not in _KEYS:
-            raise CalibrationError(f"no {key!r} in a calibration; there are {', '.join(_KEYS)}")
-    for key in ("id", "date", "reference"):
-        text = record.get(key, "")
-        if not isinstance(text, str) or len(text.encode()) > TEXT_MAX:
-            raise CalibrationError(f"{key}: a text of at most {TEXT_MAX} bytes, not {text!r}")
-    _check_date(record.get("date", ""))
-    for key, low, high in (
-        ("uncertainty_pct", 0, 100), ("gain", 0, 1000), ("floor", 0, 1e6), ("offset", -1e6, 1e6),
-    ):  # fmt: skip
-        value = record.get(key, low)
-        if not _is_number(value) or not low <= value <= high:
-            raise CalibrationError(
-                f"{key}: a number of {low} to {high} is expected, not {value!r}"
-            )
-    if "gain" in record and "points" in record:
-        raise CalibrationError("gain and points: keep one, points have their own gains")
-    factors = [record.get("gain", 1.0)]
-    if "points" in record:
-        _check_pairs("points", record["points"])
-        if not all(reading > 0 and true > 0 for reading, true in record["points"]):
-            raise CalibrationError("points: readings and references must be above 0")
-        factors = [true / reading for reading, true in record["points"]]
-    for factor in factors:
-        if factor <= 0 or (abs(factor - 1) > GAIN_TOLERANCE and not confirm):
-            raise CalibrationError(
-                f"gain {factor:.4g} is more than 20 % from nominal: check transformer, burden and "
-                'number of turns, or send "confirm": true'
-            )
-    phase = record.get("phase_deg", 0.0)
-    if not _is_number(phase):
-        _check_pairs("phase_deg", phase)
-    for deg in [phase] if _is_number(phase) else [pair[1] for pair in phase]:
-        if not -30 <= deg <= 30:
-            raise CalibrationError(f"phase_deg: {deg} is outside -30 to 30")
-
-
-def _check_date(text: str) -> None:
-    if not text:
-        return
-    parts = text.split("-")
-    good = len(text) == 10 and [len(part) for part in parts] == [4, 2, 2]
-    if not good or not all(part.isdigit() for part in parts):
-        raise CalibrationError(f"date: YYYY-MM-DD is expected, not {text!r}")
-
-
-def id_of(key: str, record: dict) -> str:
-    """An id for a record that has none: "c-" and eight hex digits of what it says."""
-    text = key + "".join(name + repr(record[name]) for name in sorted(record) if name != "id")
-    return f"c-{binascii.crc32(text.encode()):08x}"
 
 
 class CalibrationStore:
@@ -181,6 +91,8 @@ class CalibrationStore:
         data = files.read_file(FILE)
         if not data:
             return
+        from clampdevice.calibrationcheck import CalibrationError, check
+
         try:
             records = json.loads(data.decode())
             if not isinstance(records, dict):
@@ -201,7 +113,7 @@ class CalibrationStore:
         return Calibration(self._records.get(key))
 
     def put(self, key: str, record: dict | None) -> None:
-        """Keeps a record that `check` let pass, or drops it with None.
+        """Keeps a record that was checked, or drops it with None.
 
         Raises:
             OSError: it could not be written; the old one stays.

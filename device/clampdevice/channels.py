@@ -4,10 +4,10 @@ Owns the choice of the class by the quantity: a new quantity is one class and on
 """
 
 from clampdevice import linear
+from clampdevice.analog import AnalogChannel
 from clampdevice.current import CurrentChannel
 from clampdevice.status import InputChannel
 from clampdevice.vibration import VibrationChannel
-from clampdevice.voltage import VoltageChannel
 
 # Ref: RP2040 datasheet, ADC and temperature sensor: T = 27 - (ADC_voltage - 0.706) / 0.001721
 _TEMPERATURE_V_27 = 0.706
@@ -52,7 +52,7 @@ class Temperature:
 
 def make_channel(
     config: dict, board: dict, sources: dict, kernels, lut=None
-) -> CurrentChannel | VoltageChannel | VibrationChannel | InputChannel:
+) -> AnalogChannel | VibrationChannel | InputChannel:
     """The channel object for one entry of board.json's `channels`; `lut` is the ADC's table.
 
     Raises:
@@ -61,14 +61,16 @@ def make_channel(
     quantity = config["quantity"]
     if quantity == "input":
         return InputChannel(config)
-    names = (CurrentChannel.quantity, VoltageChannel.quantity, VibrationChannel.quantity)
-    if quantity not in names:
+    if quantity not in ("current", "voltage", "vibration"):
         raise ValueError(f"{config['key']}: no channel for the quantity {quantity!r}")
-    name = "accelerometer" if quantity == VibrationChannel.quantity else "adc"
+    name = "accelerometer" if quantity == "vibration" else "adc"
     if name not in sources:
         raise ValueError(f"{config['key']} needs the source {name}, which this board has not")
     settings = board["sources"][name]
-    if quantity == VibrationChannel.quantity:
+    if quantity == "vibration":
         return VibrationChannel(config, settings, sources[name], kernels)
-    make = CurrentChannel if quantity == CurrentChannel.quantity else VoltageChannel
-    return make(config, settings, sources[name], kernels, lut)
+    if quantity == "current":
+        return CurrentChannel(config, settings, sources[name], kernels, lut)
+    from clampdevice.voltage import VoltageChannel
+
+    return VoltageChannel(config, settings, sources[name], kernels, lut)

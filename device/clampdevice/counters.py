@@ -28,7 +28,6 @@ TOTALS = (
     ("apparent_energy", "VAh", 1000 * _PER_HOUR),
     ("run", "s", 1000),  # ms
 )
-FEATURES = tuple(key for key, _unit, _counts in TOTALS)
 
 
 class Counter:
@@ -36,7 +35,7 @@ class Counter:
 
     def __init__(self, key: str) -> None:
         self.mark = binascii.crc32(key.encode())
-        self.counts = [0, 0, 0, 0]
+        self.counts = [0] * len(TOTALS)
         self._rest = 0
 
     def add(
@@ -63,8 +62,10 @@ class Counter:
 
         In integers all the way: a single float has no room for years.
         """
-        place = FEATURES.index(key)
-        return self.counts[place] * 10**-exp // (mult * TOTALS[place][2])
+        for (name, _unit, unit_counts), count in zip(TOTALS, self.counts):
+            if name == key:
+                return count * 10**-exp // (mult * unit_counts)
+        raise ValueError("no counter " + key)
 
     def told(self) -> dict:
         """All totals as whole numbers, for a command."""

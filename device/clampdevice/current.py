@@ -5,22 +5,19 @@ intake, and what else must run when this current flows. RMS, frequency, harmonic
 are `analog.py`.
 """
 
-from clampdevice import counters
 from clampdevice.analog import FEATURES as ANALOG_FEATURES
 from clampdevice.analog import AnalogChannel
-from clampdevice.counters import Counter
 from clampdevice.feature import signed, step_for, unsigned
-from clampdevice.power import PowerMeter, lag_frames
 
 DEFAULT_FEATURES = ("rms", "peak")
-POWER_FEATURES = ("real", "pf")
-FEATURES = ANALOG_FEATURES + ("apparent",) + POWER_FEATURES + counters.FEATURES
+COUNTERS = ("charge", "energy", "apparent_energy", "run")  # in the order of counters.TOTALS
+FEATURES = ANALOG_FEATURES + ("apparent", "real", "pf") + COUNTERS
 
 # A counter's four bytes hold this many hours at full scale: ten years.
 _HOURS = 87660
 _STEPS = 4294967294
 # What needs the products of current and voltage.
-_PAIRED = ("real", "pf", "energy")
+PAIRED = ("real", "pf", "energy")
 
 
 def a_per_v(config: dict) -> float:
@@ -32,45 +29,6 @@ def a_per_v(config: dict) -> float:
     if "a_per_v" in config:
         return config["a_per_v"]
     return config["ct_ratio"] / config["burden_ohm"]
-
-
-class _Pair:
-    """A current with its voltage, for real power."""
-
-    def __init__(self, current, voltage, kernels) -> None:
-        self._current = current
-        self._voltage = voltage
-        voltage.leave_straight()
-        current.leave_straight()
-        self._add_current = current.add
-        self._slots = (current.config["slot"], voltage.config["slot"], current.stride)
-        lag = self._lag(current.full_scale / 4)
-        self._meter = PowerMeter(kernels, self._slots[0], self._slots[1], self._slots[2], lag)
-
-    def add(self, buf, first: int, n: int) -> None:
-        """The voltage channel has had its turn before."""
-        self._add_current(buf, first, n)
-        self._meter.add(buf, first, n)
-
-    def close(self, gap: bool) -> None:
-        self._meter.close(self._current.window, self._voltage.window, gap)
-
-    def _lag(self, raw: float) -> float:
-        current, voltage = self._current, self._voltage
-        deg = current.calibration.phase_deg(raw)
-        deg -= voltage.calibration.phase_deg(voltage.level or 0.0)
-        slot, v_slot, slots = self._slots
-        return lag_frames(slot, v_slot, slots, current.rate_hz, deg, voltage.mains_hz)
-
-    def take_record(self, raw: float) -> tuple:
-        """(W, V) over the record that ends here, (None, None) without; `raw` is the RMS in A."""
-        taken = self._meter.take_record(self._lag(raw))
-        if taken is None:
-            return None, None
-        product, v_rms = taken
-        current, voltage = self._current, self._voltage
-        a_per_unit = current.calibration.factor(raw) * current.per_unit
-        return product * a_per_unit * voltage.factor, voltage.reading(v_rms)
 
 
 class CurrentChannel(AnalogChannel):
@@ -101,12 +59,16 @@ class CurrentChannel(AnalogChannel):
         self._companions: tuple = ()
         self._sign = -1 if config.get("invert") else 1
         self._rate_mhz = int(1000 * source.rate_hz + 0.5)
-        self.counter: Counter | None = None
+        self.counter = None
 
     @property
     def counts(self) -> bool:
         """Whether anybody asked for a counter of this channel."""
-        return any(key in counters.FEATURES for key in self._features)
+        return any(key in COUNTERS for key in self._features)
+
+    def count_with(self, counter) -> None:
+        """Adds every record to a `counters.Counter` from now on."""
+        self.counter = counter
 
     def join(self, channels: tuple) -> None:
         """Finds its voltage and its companions among the channels of the device."""
@@ -115,8 +77,10 @@ class CurrentChannel(AnalogChannel):
         for channel in channels:
             if channel.key == self.config.get("voltage"):
                 self._voltage = channel
-        if self._voltage is not None and any(key in self._features for key in _PAIRED):
-            self._pair = _Pair(self, self._voltage, self._kernels)
+        if self._voltage is not None and any(key in self._features for key in PAIRED):
+            from clampdevice.power import Pair
+
+            self._pair = Pair(self, self._voltage, self._kernels)
             self.add = self._pair.add
 
     def limits(self) -> dict:
@@ -174,7 +138,7 @@ class CurrentChannel(AnalogChannel):
             on = rms > self.config.get("run_above", 0.0)
             counter.add(n, self._rate_mhz, rms, watts, apparent, on)
         limits = None
-        for key in counters.FEATURES:
+        for key in COUNTERS:
             if key in self._features:
                 limits = limits or self.limits()
                 _key, _unit, _code, mult, exp = limits[key]

@@ -139,10 +139,10 @@ class HarmonicsMeter:
             result[order] = math.sqrt(max(0.0, square / count - noise))
         return result
 
-
-def thd_pct(harmonics: list) -> float | None:
-    """Total harmonic distortion in percent of the fundamental; None without one."""
-    if not harmonics[0]:
-        return None
-    square = sum(each * each for each in harmonics[1:] if each)
-    return 100 * math.sqrt(square) / harmonics[0]
+    @staticmethod
+    def thd_pct(harmonics: list) -> float | None:
+        """Total harmonic distortion in percent of the fundamental; None without one."""
+        if not harmonics[0]:
+            return None
+        square = sum(each * each for each in harmonics[1:] if each)
+        return 100 * math.sqrt(square) / harmonics[0]

@@ -12,11 +12,9 @@ A channel object has `config`, `key`, `source_name` (None without blocks), `desc
 from clampdevice import floor, linear
 from clampdevice.analog import AnalogChannel
 from clampdevice.channels import Temperature, make_channel
-from clampdevice.counters import Counters
 from clampdevice.current import CurrentChannel
 from clampdevice.sampler import Sampler
 from clampdevice.status import OFF, InputChannel, MachineState
-from clampdevice.voltage import VoltageChannel
 from clampwire import messages
 from clampwire.values import BAD
 
@@ -51,7 +49,7 @@ class Measurement:
         on_overrun(at_ms, channel, from_ms, to_ms, samples): samples of a channel were lost.
         on_window(channel, end_us, features): every window, where anybody asks; None as a rule.
         on_described(channel): what a channel says of itself has changed: a floor was learned.
-        counters: of all channels that have any; to be kept by the app.
+        counters: see `counters.Counters`, to be kept by the app; None if nobody counts.
         overruns, lost_samples, faults: for Status; samples are counted a channel.
         temperature_c: of the chip, from the ADC's own slot; NaN without.
     """
@@ -76,12 +74,8 @@ class Measurement:
         self.channels = tuple(
             make_channel(part, config, sources, kernels, self._lut) for part in config["channels"]
         )
-        self.counters = Counters(files)
-        for channel in self.channels:
-            if isinstance(channel, CurrentChannel):
-                channel.join(self.channels)
-                if channel.counts:
-                    channel.counter = self.counters.counter(channel.key)
+        self.counters = None
+        self._join(files)
         self._inputs = sources.get("inputs")
         self._input_channels = [
             (index, channel)
@@ -100,12 +94,25 @@ class Measurement:
         self._windows = 0
         self._frames = False  # whether any source gave a frame to this record
 
+    def _join(self, files) -> None:
+        """Currents find their voltage, and those that count their counter."""
+        for channel in self.channels:
+            if not isinstance(channel, CurrentChannel):
+                continue
+            channel.join(self.channels)
+            if channel.counts:
+                if self.counters is None:
+                    from clampdevice.counters import Counters
+
+                    self.counters = Counters(files)
+                channel.count_with(self.counters.counter(channel.key))
+
     def _add_sampler(self, name: str, config: dict, source, kernels) -> None:
         fed = [pair for pair in enumerate(self.channels) if pair[1].source_name == name]
         if not fed:
             return
         # A voltage before the currents that take its samples and its window.
-        voltages = [pair for pair in fed if isinstance(pair[1], VoltageChannel)]
+        voltages = [pair for pair in fed if pair[1].quantity == "voltage"]
         fed = voltages + [pair for pair in fed if pair not in voltages]
         consumers: list = [channel for _index, channel in fed]
         if config.get("temperature_slot") is not None:

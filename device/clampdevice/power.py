@@ -6,8 +6,8 @@ parabola is right within 0.001 % of the fundamental's power at 128 samples a cyc
 15's. Products are exact integers around the means of the very samples that were paired, across
 the ends of blocks and windows, so nothing is lost or counted twice there.
 
-A transformer's phase error is positive where its output leads (IEC 61869-2); it delays what the
-current should be paired with. Amperes and volts are the channels' business.
+A transformer's phase error is positive where its output leads (IEC 61869-2); the current belongs
+to a later voltage then. Loaded only where a channel asks for power.
 """
 
 from array import array
@@ -141,3 +141,42 @@ class PowerMeter:
         early, middle, late = products
         mean = middle / n * (1 - a * a) + early / n * a * (a - 1) / 2 + late / n * a * (a + 1) / 2
         return mean, (v_square / n) ** 0.5 / (1 << FRAC_BITS)
+
+
+class Pair:
+    """A current with its voltage, for real power."""
+
+    def __init__(self, current, voltage, kernels) -> None:
+        self._current = current
+        self._voltage = voltage
+        voltage.leave_straight()
+        current.leave_straight()
+        self._add_current = current.add
+        self._slots = (current.config["slot"], voltage.config["slot"], current.stride)
+        lag = self._lag(current.full_scale / 4)
+        self._meter = PowerMeter(kernels, self._slots[0], self._slots[1], self._slots[2], lag)
+
+    def add(self, buf, first: int, n: int) -> None:
+        """The voltage channel has had its turn before."""
+        self._add_current(buf, first, n)
+        self._meter.add(buf, first, n)
+
+    def close(self, gap: bool) -> None:
+        self._meter.close(self._current.window, self._voltage.window, gap)
+
+    def _lag(self, raw: float) -> float:
+        current, voltage = self._current, self._voltage
+        deg = current.calibration.phase_deg(raw)
+        deg -= voltage.calibration.phase_deg(voltage.level or 0.0)
+        slot, v_slot, slots = self._slots
+        return lag_frames(slot, v_slot, slots, current.rate_hz, deg, voltage.mains_hz)
+
+    def take_record(self, raw: float) -> tuple:
+        """(W, V) over the record that ends here, (None, None) without; `raw` is the RMS in A."""
+        taken = self._meter.take_record(self._lag(raw))
+        if taken is None:
+            return None, None
+        product, v_rms = taken
+        current, voltage = self._current, self._voltage
+        a_per_unit = current.calibration.factor(raw) * current.per_unit
+        return product * a_per_unit * voltage.factor, voltage.reading(v_rms)

@@ -19,11 +19,13 @@ from clampgateway.config.problems import dotted, nearest, problems_of
 from clamptools.boardtables import (
     CHANNELS,
     TABLES,
+    AnalogTable,
     CurrentTable,
     InputTable,
     SpoolTable,
     ThresholdTable,
     VibrationTable,
+    VoltageTable,
 )
 from clamptools.data import boards_dir
 from clamptools.errors import UserError
@@ -34,6 +36,9 @@ ADC_LIMIT_HZ = {"sim": 500_000}
 RING_BYTES_MAX = 65_536
 # What the velocity filter has a design for.
 VELOCITY_RATE_HZ = (784, 6528)
+# Features of a current that need a measured voltage, and those for which a nominal one will do.
+PAIRED = ("real", "pf", "energy")
+APPARENT = ("apparent", "apparent_energy")
 
 
 class BoardError(UserError):
@@ -151,14 +156,16 @@ class _Reader:
             if adc.temperature_slot >= adc.slots:
                 self._say(("adc", "temperature_slot"), f"there are {adc.slots} slots, from 0")
         for path, channel in self._channels:
-            if not isinstance(channel, CurrentTable):
+            if not isinstance(channel, AnalogTable):
                 continue
             if adc is not None and channel.slot >= adc.slots:
                 self._say((*path, "slot"), f"there are {adc.slots} slots, from 0")
             elif channel.slot in taken:
                 self._say((*path, "slot"), f"slot {channel.slot} is {taken[channel.slot]}'s")
             taken.setdefault(channel.slot, channel.key)
-            self._check_scale(path, channel)
+            if isinstance(channel, CurrentTable):
+                self._check_scale(path, channel)
+                self._check_power(path, channel)
         if adc is None:
             return
         board = self._tables.get("board")
@@ -181,6 +188,23 @@ class _Reader:
         elif channel.a_per_v is None and any(part is None for part in ratio):
             hint = "a_per_v for a voltage output, ct_ratio and burden_ohm for a current output"
             self._say(path, "no scale", hint)
+
+    def _check_power(self, path: TomlPath, channel: CurrentTable) -> None:
+        others = {c.key: c for _path, c in self._channels}
+        if channel.voltage is not None and not isinstance(
+            others.get(channel.voltage), VoltageTable
+        ):
+            self._say((*path, "voltage"), f"no voltage channel {channel.voltage!r}")
+        for key in channel.runs_with or []:
+            if key not in others:
+                self._say((*path, "runs_with"), f"no channel {key!r}", nearest(key, [*others]))
+        for feature in channel.features or []:
+            if feature in PAIRED and channel.voltage is None:
+                hint = "voltage names the channel that measures it"
+                self._say((*path, "features"), f"{feature!r} needs a voltage channel", hint)
+            elif feature in APPARENT and channel.voltage is None and channel.voltage_v is None:
+                hint = "voltage, or voltage_v for a nominal one"
+                self._say((*path, "features"), f"{feature!r} needs a voltage", hint)
 
     def _check_vibration(self) -> None:
         sensor = self._tables.get("accelerometer")

@@ -42,6 +42,9 @@ class AdcTable(Settings):
     bits: Annotated[int, Field(ge=8, le=16)] = 12
     vref_v: Annotated[float, Field(gt=0, le=5.5)]
     zero_lsb: Annotated[float, Field(gt=0)] | None = None
+    vref_tolerance_pct: _Share | None = None
+    linearity_lsb: Annotated[float, Field(ge=0)] | None = None
+    lowpass_hz: _Positive | None = None
     temperature_slot: _Slot | None = None
     block_frames: Annotated[int, Field(ge=16, le=4096)] = 256
     ring_ms: Annotated[int, Field(ge=450, le=10_000)] = 450
@@ -72,16 +75,48 @@ class ChannelTable(Settings):
     uncertainty_pct: _Share | None = None
 
 
-class CurrentTable(ChannelTable):
-    """A current transformer: `a_per_v` with a burden of its own, else ratio and burden."""
+_ANALOG = "rms|peak|mean|crest|min|max|clipped_pct|frequency|thd|uncertainty|h([1-9]|1[0-5])"
+_CURRENT = f"{_ANALOG}|apparent|real|pf|charge|energy|apparent_energy|run"
+
+
+class AnalogTable(ChannelTable):
+    """A slot of the converter."""
 
     slot: _Slot
+    noise_floor: Annotated[float, Field(ge=0)] | None = None
+    learn_floor: bool | None = None
+    mains_hz: Annotated[float, Field(ge=45, le=65)] | None = None
+    coupling: Literal["ac", "dc"] | None = None
+
+
+class CurrentTable(AnalogTable):
+    """A current transformer: `a_per_v` with a burden of its own, else ratio and burden.
+
+    Power needs `voltage`, the key of a voltage channel; apparent power that or a nominal
+    `voltage_v`. `runs_with` names channels that, when they run, show that this one should too.
+    """
+
     a_per_v: _Positive | None = None
     ct_ratio: _Positive | None = None
     burden_ohm: _Positive | None = None
     rated_a: _Positive | None = None
-    noise_floor: Annotated[float, Field(ge=0)] | None = None
-    features: list[Literal["rms", "peak", "mean", "crest"]] | None = None
+    voltage: _Key | None = None
+    voltage_v: _Positive | None = None
+    invert: bool | None = None
+    run_above: _Positive | None = None
+    runs_with: list[_Key] | None = None
+    ct_class: Literal["0.1", "0.2", "0.2S", "0.5", "0.5S", "1"] | None = None
+    ct_error_pct: _Share | None = None
+    burden_tolerance_pct: _Share | None = None
+    features: list[Annotated[str, Field(pattern=f"^({_CURRENT})$")]] | None = None
+
+
+class VoltageTable(AnalogTable):
+    """A voltage behind an isolating transformer or module: `v_per_v` volts a volt at the pin."""
+
+    v_per_v: _Positive
+    rated_v: _Positive | None = None
+    features: list[Annotated[str, Field(pattern=f"^({_ANALOG})$")]] | None = None
 
 
 class VibrationTable(ChannelTable):
@@ -136,6 +171,7 @@ TABLES: dict[str, type[Settings]] = {
 }
 CHANNELS: dict[str, tuple[type[ChannelTable], str]] = {
     "current": (CurrentTable, "adc"),
+    "voltage": (VoltageTable, "adc"),
     "vibration": (VibrationTable, "accelerometer"),
     "input": (InputTable, "inputs"),
 }
