@@ -1,5 +1,5 @@
 """Starts the firmware. Ctrl-C at any time leaves MicroPython's prompt to mpremote."""
 
-from clampdevice.app import main
+from clampdevice.start import main
 
 main()

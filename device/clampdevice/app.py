@@ -6,13 +6,10 @@ a gateway that is gone, or a host that does not read, costs the sampler nothing.
 
 import asyncio
 import gc
-import json
 
-from clampdevice import board
 from clampdevice.bootcount import BootCount
 from clampdevice.clock import Clock
 from clampdevice.commands import Commands, seconds_of
-from clampdevice.hal import open_hal
 from clampdevice.kernels import stuff
 from clampdevice.link import Identity, Link, layout_of
 from clampdevice.measure import Measurement
@@ -30,16 +27,14 @@ POLL_S = 0.01
 
 
 class App:
-    """One power-up of a device. `config` is the checked content of board.json."""
+    """One power-up of a device: `config` is the checked content of board.json, `spool` empty."""
 
-    def __init__(self, config: dict, hal) -> None:
+    def __init__(self, config: dict, hal, spool: Spool) -> None:
         self._hal = hal
         self._clock = Clock(hal.ticks_us)
         self._codec = Codec()
         self._boots = BootCount(hal)
-        # The largest block first, while the heap is whole.
-        spool = config["spool"]
-        self._spool = Spool(spool["ram_bytes"], spool["ram_items"])
+        self._spool = spool
         measure = Measurement(config, hal.sources(config))
         measure.on_record = self._record
         measure.on_event = self._event
@@ -203,14 +198,3 @@ class App:
             blinking = now_ms < self._identify_until_ms
             self._hal.set_led(blinking and now_ms // 125 % 2 == 0)
             await asyncio.sleep(POLL_S)
-
-
-def main() -> None:
-    """Start the firmware from the board.json of the working directory."""
-    with open("board.json") as file:
-        config = board.check(json.load(file))
-    gc.collect()
-    try:
-        asyncio.run(App(config, open_hal(config)).run())
-    except KeyboardInterrupt:
-        pass  # Ctrl-C leaves the prompt to mpremote

@@ -4,13 +4,14 @@ Only modules below this one may import `machine`, `rp2` or `esp32`. A HAL is a c
 `chip`, `runtime`; `ticks_us()`; `console` with `read() -> bytes`, `write(view) -> count`; the two
 boot slots `read_slot(i)`, `write_slot(i, data)`; `unique_id()`, `reset_cause`, `nonce()`;
 `sources(config)`: block sources by name, and "inputs"; `set_led(on)`, `heap_free()`;
-`made(payload)`, told of every item when its name is final.
+`made(payload)`, told of every item when its name is final; `close()`, which ends whatever runs
+without the CPU.
 """
 
 import sys
 
 
-def open_hal(config: dict) -> object:
+def open_hal(config: dict):  # noqa: ANN201 - a Hal of the port, which have no common base
     """The HAL of this machine. Raises ValueError where there is none yet."""
     if sys.platform in ("linux", "darwin"):
         from clampdevice.hal.sim import Hal

@@ -17,7 +17,6 @@ import uctypes
 from clampdevice.hal.rp2.adc import AdcSource
 from clampdevice.hal.rp2.chips import chip_of
 from clampdevice.hal.rp2.converter import FIRST_GPIO, TEMPERATURE
-from clampdevice.hal.rp2.linear import table
 from clampdevice.hal.rp2.storage import BootSlots
 from clampdevice.hal.rp2.watchdog import Watchdog
 
@@ -45,8 +44,8 @@ class _Memory:
 class Hal:
     """See `clampdevice.hal` for the interface.
 
-    Also: `watchdog`; `linear`, the table that straightens the ADC's codes (see `linear.py`);
-    `close()`, which ends what runs without the CPU.
+    Also: `watchdog`; `close()`, which ends what runs without the CPU. `chip` names the curve by
+    which `clampdevice.linear` straightens the ADC's codes.
     """
 
     def __init__(self, config: dict) -> None:
@@ -62,7 +61,6 @@ class Hal:
                 parts["adc"], chip, machine.mem32, rp2.DMA, _Memory, time.ticks_us
             )
             self._prepare_pins(self._adc.converter.inputs)
-        self.linear = table(chip.name) if parts.get("adc", {}).get("linear") else None
         self.watchdog = Watchdog(machine.WDT, chip, machine.mem32)
         self.reset_cause = self.watchdog.reset_cause()
         self._slots = BootSlots()

@@ -7,6 +7,8 @@ of 16. Owns the search for such a place; gives no more of the heap away than it 
 import gc
 from array import array
 
+_FILLERS_MAX = 32
+
 
 def aligned_array(kind: str, items: int, boundary: int, memory) -> tuple:
     """(array, index): `items` values from `index` on at a multiple of `boundary` bytes.
@@ -21,20 +23,26 @@ def aligned_array(kind: str, items: int, boundary: int, memory) -> tuple:
         MemoryError: the heap has no such place.
     """
     size = 2 if kind == "H" else 4
-    # Where an array of this size comes to lie next, a filler as long as what is missing to the
-    # boundary moves it there. The filler is free again at once.
+    gc.collect()
     probe = array(kind, memory.blank(size * items))
-    gap = -memory.addressof(probe) % boundary
+    start = memory.addressof(probe)
+    gap = -start % boundary
     if not gap:
         return probe, 0
+    # The heap gives the first place that is large enough. Fillers as long as what is missing to
+    # the boundary take the smaller holes before the probe's place, then that place itself; what
+    # comes next lies at the boundary, if enough is free there. The fillers are free again then.
     del probe
     gc.collect()
-    filler = bytearray(gap)
-    found = array(kind, memory.blank(size * items))
-    del filler
-    if not memory.addressof(found) % boundary:
-        return found, 0
-    del found
+    fillers = []
+    while len(fillers) < _FILLERS_MAX:
+        fillers.append(bytearray(gap))
+        if memory.addressof(fillers[-1]) >= start:
+            found = array(kind, memory.blank(size * items))
+            if not memory.addressof(found) % boundary:
+                return found, 0
+            break
+    del fillers
     gc.collect()
     larger = array(kind, memory.blank(size * items + boundary - size))
     return larger, (-memory.addressof(larger) % boundary) // size

@@ -81,6 +81,9 @@ class Hal:
         """Free heap in bytes; 0 under CPython, which has no such limit."""
         return _mem_free() if _mem_free else 0
 
+    def close(self) -> None:
+        """Nothing here runs on without the firmware."""
+
     def begin(self, device: str, start_us: int, describes: list) -> None:
         """Open a power-up in the side file: both clocks now, and what Describe says."""
         now_ns = time.time_ns()

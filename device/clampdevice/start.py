@@ -1,0 +1,33 @@
+"""Brings the firmware up: configuration, hardware, then everything else.
+
+Owns the order. What is large comes first, while the heap is whole: a chip's ring of samples, 32 KB
+and more in one piece at an aligned address, then the spool. The firmware's other modules would lie
+scattered over it.
+"""
+
+import asyncio
+import gc
+import json
+
+from clampdevice import board
+from clampdevice.hal import open_hal
+
+
+def main() -> None:
+    """Starts the firmware from the board.json of the working directory."""
+    with open("board.json") as file:
+        config = board.check(json.load(file))
+    gc.collect()
+    hal = open_hal(config)
+    try:
+        from clampdevice.spool import Spool
+
+        spool = Spool(config["spool"]["ram_bytes"], config["spool"]["ram_items"])
+        from clampdevice.app import App
+
+        gc.collect()
+        asyncio.run(App(config, hal, spool).run())
+    except KeyboardInterrupt:
+        pass  # Ctrl-C leaves the prompt to mpremote
+    finally:
+        hal.close()
