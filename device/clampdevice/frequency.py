@@ -17,6 +17,7 @@ from array import array
 
 LOWEST_HZ = 45.0
 HIGHEST_HZ = 65.0
+_EDGE_HZ = 0.1  # mains at either end are told, whichever way their readings err
 PIECE_S = 0.02
 RECORD_S = 1.0
 
@@ -126,7 +127,7 @@ class FrequencyMeter:
         if count < len(self._s) * 3 // 4 or not rms_lsb:
             return None
         hz, amplitude = self._find(count)
-        if not LOWEST_HZ <= hz <= HIGHEST_HZ:
+        if not LOWEST_HZ - _EDGE_HZ <= hz <= HIGHEST_HZ + _EDGE_HZ:
             return None
         if amplitude < _FUNDAMENTAL_SHARE * math.sqrt(2) * rms_lsb:
             return None
