@@ -5,24 +5,21 @@ kin, frequency and harmonics where asked for, uncertainty. Sums are `window.py`;
 current's alone is `current.py`. A feature that nobody asked for costs nothing.
 """
 
-from math import nan, sqrt
+from math import nan
 
 from clampdevice import linear
 from clampdevice.calibration import Calibration
 from clampdevice.clamp import OPEN, ClampWatch
 from clampdevice.feature import PEAK_OF_NOISE, signed, unsigned, without_noise
 from clampdevice.floor import QuietMeter
+from clampdevice.names import BASIC, HARMONICS
 from clampdevice.uncertainty import Budget, rounded
 from clampdevice.window import FRAC_BITS, Window
 from clampwire.values import BAD, BELOW_FLOOR, CLIPPED, GAP
 
-ORDERS = 15
-HARMONICS = tuple("h" + str(order) for order in range(1, ORDERS + 1))
-BASIC = ("rms", "peak", "mean", "crest", "min", "max", "clipped_pct")
-FEATURES = BASIC + ("frequency", "thd", "uncertainty") + HARMONICS
-
 _ONE = 1 << FRAC_BITS
 _SQRT2 = 1.4142136
+_GAIN_ROOM = 1.25
 
 
 class AnalogChannel:
@@ -71,7 +68,6 @@ class AnalogChannel:
         self._rated = config.get("rated_" + self.unit.lower(), self._swing)
         self.full_scale = min(self._swing / 2 / _SQRT2, self._rated)
         self._budget = Budget(config, adc, self._per_lsb, self.full_scale)
-        self._lowpass_hz = adc.get("lowpass_hz", 0.0)
         self.window = Window(kernels, config["slot"], source.slots, 0, codes - 1, lut)
         self.stride = source.slots
         self._linearise = None if lut is None else kernels.linearise
@@ -80,45 +76,38 @@ class AnalogChannel:
         self._units = 1 << linear.FRAC_BITS if lut is not None else 1
         self.per_unit = self._per_lsb / self._units
         self._bias = int(zero * self._units)
-        self._frequency = self._harmonics = None
-        self._straight = False  # whether samples are left straightened for others
-        self._prepare(kernels, codes * self._units)
+        self._mains = self._make_mains(kernels, codes * self._units, adc.get("lowpass_hz", 0.0))
+        # Straight to the sums, where there is nothing else.
+        self.add = self.window.add if self._mains is None else self._add
         self._watch = ClampWatch(self.key, codes, zero, config.get("coupling", "ac") == "ac")
         self.quiet = QuietMeter()
         self.calibrate(Calibration())
         self._changes: list = []
+        self._last: tuple = (0, None, None)  # samples, RMS at the nominal scale, calibrated RMS
         self._gap = False
         self.level = None
 
-    def _prepare(self, kernels, peak: int) -> None:
-        wanted = self._features
-        slot, stride, rate_hz = self.config["slot"], self.stride, self.rate_hz
-        if "thd" in wanted or any(key in wanted for key in HARMONICS):
-            from clampdevice.harmonics import HarmonicsMeter
+    def _make_mains(self, kernels, peak: int, lowpass_hz: float):  # noqa: ANN202 - loaded if used
+        harmonics = any(key in self._features for key in HARMONICS + ("thd",))
+        if not harmonics and "frequency" not in self._features:
+            return None
+        from clampdevice.mains import Mains
 
-            self._harmonics = HarmonicsMeter(kernels, slot, stride, rate_hz, peak)
-        if "frequency" in wanted or self._harmonics is not None:
-            from clampdevice.frequency import FrequencyMeter
-
-            mains_hz = self.config.get("mains_hz", 50.0)
-            self._frequency = FrequencyMeter(kernels, slot, stride, rate_hz, peak, mains_hz)
-        # Straight to the sums, where there is nothing else.
-        self.add = self.window.add if self._frequency is None else self._add
+        mains_hz = self.config.get("mains_hz", 50.0)
+        series = (self.config["slot"], self.stride, self.rate_hz, peak)
+        return Mains(kernels, series, mains_hz, harmonics, lowpass_hz)
 
     def leave_straight(self) -> None:
         """Others read this slot's samples after it: they find the table's values there."""
         if self._lut is not None:
-            self._straight = True
             self.add = self._add
 
     def _add(self, buf, first: int, n: int) -> None:
         self.window.add(buf, first, n)
         if self._linearise is not None:
             self._linearise(buf, first + self.config["slot"], n, self.stride, self._lut)
-        if self._frequency is not None:
-            self._frequency.add(buf, first, n, self._bias)
-        if self._harmonics is not None:
-            self._harmonics.add(buf, first, n, self._bias)
+        if self._mains is not None:
+            self._mains.add(buf, first, n, self._bias)
 
     def calibrate(self, calibration: Calibration) -> None:
         """Applies a calibration from the next window on."""
@@ -141,10 +130,27 @@ class AnalogChannel:
         samples = int(self.rate_hz / 5)
         return self.quiet.floor_q(full_scale_q, samples, share) * self._per_lsb / _ONE
 
+    @property
+    def reading(self) -> float | None:
+        """RMS of the last record at the nominal scale; None without."""
+        return self._last[1] if self._last[0] else None
+
+    @property
+    def value(self) -> float | None:
+        """RMS of the last record; None without."""
+        return self._last[2]
+
+    @property
+    def uncertainty(self) -> float:
+        """Expanded uncertainty of `value`, in its unit; NaN where it is not known."""
+        n, _raw, value = self._last
+        return self._budget.expanded(value, self._floor, n, self.calibration) if n else nan
+
     def limits(self) -> dict:
         """Layouts of all features of this channel, by key."""
         unit = self.unit
-        swing = self._swing * max(1.0, self.calibration.largest_factor)
+        # Steps stay as they are for every usual gain: what is spooled is read by them.
+        swing = self._swing * max(1.0, self.calibration.largest_factor / _GAIN_ROOM)
         rms = unsigned("", unit, swing / 2)
         found = dict.fromkeys(("rms", "min", "max", "uncertainty") + HARMONICS, rms)
         found["peak"] = unsigned("", unit, swing)
@@ -182,10 +188,8 @@ class AnalogChannel:
         self._gap = self._gap or gap
         if gap or not window.n:
             self.quiet.clear()
-            if self._frequency is not None:
-                self._frequency.gap()
-            if self._harmonics is not None:
-                self._harmonics.gap()
+            if self._mains is not None:
+                self._mains.gap()
         else:
             self.quiet.note(window.rms_q)
         if window.n:
@@ -208,11 +212,13 @@ class AnalogChannel:
         features = self._basics(state, window.low_q, window.high_q)
         raw = self._raw(rms_q)
         below = bool(n and self._floor and not raw)
-        self._take_mains(features, raw)
+        if self._mains is not None:
+            factor = self.calibration.factor(raw)
+            self._mains.take_record(features, raw, self._floor, self.per_unit, factor)
         self._take_more(features, n, raw)
+        self._last = (n, raw, features["rms"])
         if n and "uncertainty" in self._features:
-            rms = features["rms"]
-            features["uncertainty"] = self._budget.expanded(rms, self._floor, n, self.calibration)
+            features["uncertainty"] = self.uncertainty
         self._changes = self._watch.record(n, mean_q / _ONE, rails, below, self._running())
         flags = BELOW_FLOOR if below else 0
         if rails:
@@ -263,30 +269,3 @@ class AnalogChannel:
             "max": self._calibrated(self._raw(high_q)),
             "clipped_pct": 100 * rails / n,
         }
-
-    def _take_mains(self, features: dict, raw: float) -> None:
-        if self._frequency is None:
-            return
-        per_unit = self.per_unit
-        noise = self._floor / per_unit
-        features["frequency"] = self._frequency.take_record(raw / per_unit, noise)
-        if self._harmonics is None:
-            return
-        found = self._harmonics.take_record(noise)
-        if features["frequency"] is not None:
-            self._harmonics.tune(features["frequency"])
-        if found is None or features["frequency"] is None:
-            return
-        factor = self.calibration.factor(raw) * per_unit
-        for order in range(ORDERS):
-            if found[order] is not None:
-                found[order] *= factor * self._damping((order + 1) * self._harmonics.hz)
-        features["thd"] = self._harmonics.thd_pct(found)
-        features.update(zip(HARMONICS, found))
-
-    def _damping(self, hz: float) -> float:
-        """By how much the RC at the pin lessens a frequency, to be made good."""
-        if not self._lowpass_hz:
-            return 1.0
-        ratio = hz / self._lowpass_hz
-        return sqrt(1 + ratio * ratio)

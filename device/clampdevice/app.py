@@ -8,11 +8,14 @@ import asyncio
 import gc
 
 from clampdevice.bootcount import BootCount
+from clampdevice.calibration import CalibrationStore
 from clampdevice.clock import Clock
 from clampdevice.commands import Commands, seconds_of
+from clampdevice.files import Files
 from clampdevice.kernels import stuff
 from clampdevice.link import Identity, Link, layout_of
 from clampdevice.measure import Measurement
+from clampdevice.service import Service
 from clampdevice.spool import Loss, Spool
 from clampwire import messages
 from clampwire.codec import Codec
@@ -35,17 +38,21 @@ class App:
         self._codec = Codec()
         self._boots = BootCount(hal)
         self._spool = spool
-        measure = Measurement(config, hal.sources(config))
+        files = Files()
+        measure = Measurement(config, hal.sources(config), files=files)
         measure.on_record = self._record
         measure.on_event = self._event
         measure.on_overrun = self._overrun
+        measure.on_described = self._floor_learned
         self._measure = measure
-        describes = [channel.describe() for channel in measure.channels]
-        self._value_layout = tuple(
-            (code, mult, exp)
-            for fields in describes
-            for _key, _unit, code, mult, exp in fields[-1]
+        self._service = Service(
+            measure.channels,
+            measure.counters,
+            CalibrationStore(files),
+            self._clock,
+            self._describe_again,
         )
+        describes = self._describes()
         device = config.get("id") or hal.unique_id()
         identity = Identity(
             device, config["name"], config["board"], __version__, hal.runtime, hal.reset_cause
@@ -63,6 +70,7 @@ class App:
         )
         self._link.boot = self._boots.raise_to(self._boots.value + 1)
         self._layout = layout_of(self._link.describe_crc)
+        self._layouts = {self._layout: self._link.describe_crc}
         self._identify_until_ms = 0
         self._lag_ms = 0
         self._device = device
@@ -76,7 +84,29 @@ class App:
                 ("time", self._time),
                 ("status", self._status_words),
             )
+            + self._service.commands()
         )
+
+    def _describes(self) -> list:
+        """Describe's fields of all channels, by which values are packed from now on."""
+        describes = [channel.describe() for channel in self._measure.channels]
+        self._value_layout = tuple(
+            (code, mult, exp)
+            for fields in describes
+            for _key, _unit, code, mult, exp in fields[-1]
+        )
+        return describes
+
+    def _describe_again(self) -> bool:
+        """False if records of an earlier description in this power-up have the same layout."""
+        self._link.describe_again(self._describes())
+        crc = self._link.describe_crc
+        self._layout = layout_of(crc)
+        return self._layouts.setdefault(self._layout, crc) == crc
+
+    def _floor_learned(self, _channel: int) -> None:
+        # Values keep their scale, so records that share a layout number are read right all the same.
+        self._describe_again()
 
     def choose_boot(self, highest: int) -> int:
         """The boot number of this power-up, above all that the gateway has seen."""
@@ -99,6 +129,8 @@ class App:
     def _record(self, end_ms: int, windows: int, flags: list, values: list) -> None:
         data = pack_values(self._value_layout, values)
         self._keep("Record", end_ms, windows, self._layout, pack_flags(flags), data)
+        if self._measure.counters is not None:
+            self._measure.counters.keep(end_ms)
         gc.collect()
 
     def _event(self, at_ms: int, channel: int, kind: int, value: int, text: str) -> None:

@@ -4,7 +4,7 @@ Owns the check at start, so that a wrong file is refused with all its faults nam
 samples by half. The full check against the chip, from the TOML, is the tools' before flashing.
 """
 
-from clampdevice import analog, current, linear, uncertainty
+from clampdevice import linear, names
 
 _SOURCE_OF = {"current": "adc", "voltage": "adc", "vibration": "accelerometer", "input": "inputs"}
 _NUMBERS = {
@@ -76,8 +76,8 @@ def _with_table(adc: dict, chip: str | None, problems: list) -> dict:
     """The adc's part with `linearise`: the curve of the chip's own ADC unless it says another."""
     name = adc.get("linearise", chip if chip in linear.CHIPS else linear.NONE)
     if name != linear.NONE and name not in linear.CHIPS:
-        names = ", ".join(linear.CHIPS)
-        problems.append(f"sources.adc.linearise: {name!r}; {linear.NONE}, or one of {names}")
+        known = ", ".join(linear.CHIPS)
+        problems.append(f"sources.adc.linearise: {name!r}; {linear.NONE}, or one of {known}")
     elif name != linear.NONE and adc.get("bits") != 12:
         problems.append(f"sources.adc.linearise: the curve is of 12 bits, not {adc.get('bits')!r}")
     filled = dict(adc)
@@ -107,11 +107,11 @@ def _check_channel(channel: dict, sources: dict, keys: list, problems: list) -> 
             problems.append(f"{key}: slot {slot!r}, of {slots!r} slots of the adc")
     if quantity == "current":
         _check_scale(key, channel, problems)
-        _check_features(channel, current.FEATURES, problems)
+        _check_features(channel, names.CURRENT, problems)
         _check_power(channel, problems)
     elif quantity == "voltage":
         problems += _no_numbers(key, channel, ("v_per_v",))
-        _check_features(channel, analog.FEATURES, problems)
+        _check_features(channel, names.VOLTAGE, problems)
     elif quantity == "input" and not _is_number(channel.get("index")):
         problems.append(f"{key}: index {channel.get('index')!r}; the number of the input")
 
@@ -138,7 +138,7 @@ def _check_features(channel: dict, known: tuple, problems: list) -> None:
     ]
     if "ct_class" in channel:
         try:
-            uncertainty.ct_limits(channel["ct_class"])
+            names.ct_limits(channel["ct_class"])
         except ValueError as error:
             problems.append(f"{key}.ct_class: {error}")
 
@@ -147,9 +147,9 @@ def _check_power(channel: dict, problems: list) -> None:
     """What multiplies needs a voltage, measured or nominal."""
     key = channel["key"]
     for feature in channel.get("features", ()):
-        if feature in current.PAIRED and "voltage" not in channel:
+        if feature in names.PAIRED and "voltage" not in channel:
             problems.append(f"{key}.features: {feature!r} needs a voltage channel: voltage")
-        elif feature in ("apparent", "apparent_energy"):
+        elif feature in names.APPARENT:
             if "voltage" not in channel and not _is_number(channel.get("voltage_v")):
                 problems.append(f"{key}.features: {feature!r} needs voltage, or voltage_v")
 

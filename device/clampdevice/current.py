@@ -5,19 +5,14 @@ intake, and what else must run when this current flows. RMS, frequency, harmonic
 are `analog.py`.
 """
 
-from clampdevice.analog import FEATURES as ANALOG_FEATURES
 from clampdevice.analog import AnalogChannel
 from clampdevice.feature import signed, step_for, unsigned
+from clampdevice.names import COUNTERS, PAIRED
 
 DEFAULT_FEATURES = ("rms", "peak")
-COUNTERS = ("charge", "energy", "apparent_energy", "run")  # in the order of counters.TOTALS
-FEATURES = ANALOG_FEATURES + ("apparent", "real", "pf") + COUNTERS
-
 # A counter's four bytes hold this many hours at full scale: ten years.
 _HOURS = 87660
 _STEPS = 4294967294
-# What needs the products of current and voltage.
-PAIRED = ("real", "pf", "energy")
 
 
 def a_per_v(config: dict) -> float:

@@ -13,7 +13,8 @@ so nothing is told there.
 import math
 from array import array
 
-ORDERS = 15
+from clampdevice.names import ORDERS
+
 WINDOW_S = 0.2
 _WINDOWS = 6  # that may end in one record
 # Retuning costs the window begun; at 0.02 Hz order 15 is 0.06 cycles off in 200 ms: 0.6 %.

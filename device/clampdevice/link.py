@@ -245,6 +245,15 @@ class Link:
             me.reset_cause,
         )
 
+    def describe_again(self, describes: list) -> None:
+        """What the channels say of themselves has changed; told before any item made from now on.
+
+        Items made before keep their layout number, so the gateway reads them as they were meant.
+        """
+        self._describes = describes
+        self.describe_crc = describe_crc(self._codec, describes)
+        self._describe_next = 0
+
     def describe_payloads(self) -> list[bytes]:
         """All Describe messages, in the order of their channels."""
         return [self._describe(index) for index in range(len(self._describes))]

@@ -56,7 +56,7 @@ class Measurement:
 
     def __init__(
         self, config: dict, sources: dict, kernels=None, on_record=None, on_event=None,
-        on_overrun=None, on_window=None, files=None,
+        on_overrun=None, on_window=None, files=None, on_described=None,
     ) -> None:  # fmt: skip
         if kernels is None:
             from clampdevice import kernels
@@ -64,7 +64,7 @@ class Measurement:
         self.on_event = on_event
         self.on_overrun = on_overrun
         self.on_window = on_window
-        self.on_described = None
+        self.on_described = on_described
         self.overruns = self.lost_samples = self.faults = 0
         self.temperature_c = float("nan")
         self._lut = None

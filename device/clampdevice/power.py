@@ -179,4 +179,4 @@ class Pair:
         product, v_rms = taken
         current, voltage = self._current, self._voltage
         a_per_unit = current.calibration.factor(raw) * current.per_unit
-        return product * a_per_unit * voltage.factor, voltage.reading(v_rms)
+        return product * a_per_unit * voltage.factor, voltage.volts(v_rms)

@@ -3,9 +3,7 @@
 Owns its scale, and what the currents that belong to it ask of it. The rest is `analog.py`.
 """
 
-from clampdevice.analog import FEATURES, AnalogChannel
-
-__all__ = ["FEATURES", "VoltageChannel"]
+from clampdevice.analog import AnalogChannel
 
 
 class VoltageChannel(AnalogChannel):
@@ -27,8 +25,8 @@ class VoltageChannel(AnalogChannel):
     @property
     def mains_hz(self) -> float:
         """Frequency of the mains as far as it is known."""
-        if self._frequency is not None:
-            return self._frequency.hz
+        if self._mains is not None:
+            return self._mains.hz
         return self.config.get("mains_hz", 50.0)
 
     @property
@@ -36,6 +34,6 @@ class VoltageChannel(AnalogChannel):
         """V a step of the samples at the present voltage, calibrated."""
         return self.per_unit * self.calibration.factor(self.level or 0.0)
 
-    def reading(self, rms_lsb: float) -> float:
+    def volts(self, rms_lsb: float) -> float:
         """V of an RMS in codes, noise taken off, calibrated."""
         return self._calibrated(self._raw(int(rms_lsb * 4096 + 0.5)))
