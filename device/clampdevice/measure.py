@@ -13,8 +13,10 @@ from clampdevice import floor, linear
 from clampdevice.analog import AnalogChannel
 from clampdevice.channels import Temperature, make_channel
 from clampdevice.current import CurrentChannel
+from clampdevice.judges import Status, has_state
 from clampdevice.sampler import Sampler
-from clampdevice.status import OFF, InputChannel, MachineState
+from clampdevice.states import OFF
+from clampdevice.status import InputChannel
 from clampwire import messages
 from clampwire.values import BAD
 
@@ -42,6 +44,7 @@ class Measurement:
 
     Attributes:
         channels: the channels in the order of board.json.
+        status: the machine's state, see `judges.Status`; to be kept by the app. None without.
         on_record(end_ms, windows, flags, values): once a second; a list of flags, one a channel,
             and all values in the order of the channels and their features, None where missing.
         on_event(at_ms, channel, kind, value, text): a debounced edge, a change of the machine's
@@ -87,8 +90,11 @@ class Measurement:
         for name in ("adc", "accelerometer"):
             if name in sources:
                 self._add_sampler(name, config["sources"][name], sources[name], kernels)
-        state = config.get("state")
-        self._state = MachineState(state, self.channels) if state else None
+        self.status = None
+        if has_state(config, self.channels):
+            self.status = Status(config.get("state"), self.channels, files)
+        self._state = self.status.machine if self.status else None
+        self._held_edge = None
         self._off_records = 0
         self._end_us = 0
         self._windows = 0
@@ -134,6 +140,7 @@ class Measurement:
             self._inputs.start(now_us)
             for _index, channel in self._input_channels:
                 channel.start(self._inputs.level(channel.config["index"]))
+                channel.counted = getattr(self._inputs, "pulses", None)
 
     def poll(self, now_us: int) -> int:
         """Does what there is to do, at most to the end of one window. 0 if there was nothing.
@@ -198,12 +205,18 @@ class Measurement:
             return 0
         done = 0
         while True:
-            edge = self._inputs.take(now_us)
-            at_us = now_us if edge is None else edge[2]
+            edge, self._held_edge = self._held_edge, None
+            if edge is None:
+                edge = self._inputs.take(now_us)
+            if edge is not None and edge[2] > self._end_us:
+                # It belongs to the next window: a count is exact at its record's end.
+                self._held_edge = edge
+                edge = None
+            at_us = min(now_us, self._end_us) if edge is None else edge[2]
             # An edge must find its channel as it stood just before it.
             for index, channel in self._input_channels:
                 since_us = channel.settled(at_us)
-                if since_us is not None:
+                if since_us is not None and channel.tells:
                     self._tell(since_us, index, INPUT, channel.state or 0, channel.key)
             if edge is None:
                 return done

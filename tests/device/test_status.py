@@ -1,6 +1,8 @@
 """Debounced inputs with the time of their edge; the machine's state with its reasons."""
 
-from clampdevice.status import IDLE, OFF, UNKNOWN, WORKING, InputChannel, MachineState
+from clampdevice.judges import Status
+from clampdevice.states import IDLE, OFF, UNKNOWN, WORKING
+from clampdevice.status import InputChannel
 
 CONFIG = {
     "on": {"channels": ["current1"], "above": 0.5},
@@ -27,7 +29,7 @@ class Machine:
     def __init__(self) -> None:
         self.current = Channel("current1", "A")
         self.vibration = Channel("vibration1", "m/s2")
-        self.state = MachineState(CONFIG, (self.current, self.vibration))
+        self.state = Status(CONFIG, (self.current, self.vibration)).machine
         self.at_us = 0
 
     def run(self, *levels: float | tuple | None) -> list:

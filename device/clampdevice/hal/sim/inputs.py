@@ -14,7 +14,8 @@ class Inputs:
     Args:
         channels: `channels` of board.json; those of an input are heard, by their `index`.
         scenario: content of scenario.json: `inputs` of a phase holds the level by channel key,
-            kept where it is silent; `bounces` is the number of false edges pairs of a change.
+            kept where it is silent, `pulses` the rate in Hz by channel key, of equal halves that
+            begin with the phase; `bounces` is the number of false edge pairs of a change.
     """
 
     def __init__(self, channels: list, scenario: dict) -> None:
@@ -28,6 +29,7 @@ class Inputs:
         self._phase = 0
         self._phase_us = 0  # its start
         self._pending: list = []
+        self._halves = [0] * len(self._inputs)  # of pulses, told in this phase
         self.edges_lost = 0
 
     def start(self, now_us: int) -> None:
@@ -43,10 +45,14 @@ class Inputs:
         """The next edge [index, level, at_us] up to `now_us`, or None."""
         while not self._pending:
             end_us = self._phase_us + 1000 * self._timeline[self._phase]["ms"]
+            self._pulse(min(end_us - 1, now_us))
+            if self._pending:
+                break
             if end_us > now_us:
                 return None
             self._phase = (self._phase + 1) % len(self._timeline)
             self._phase_us = end_us
+            self._halves = [0] * len(self._inputs)
             for index, key in self._inputs:
                 level = self._level_at(self._phase, key, self._levels[index])
                 if level != self._levels[index]:
@@ -57,6 +63,22 @@ class Inputs:
         edge = self._pending.pop(0)
         self._levels[edge[0]] = edge[1]
         return edge
+
+    def _pulse(self, until_us: int) -> None:
+        """The next edge of the pulses of this phase, if it comes by `until_us`."""
+        rates_hz = self._timeline[self._phase].get("pulses", {})
+        first = None
+        for place, (index, key) in enumerate(self._inputs):
+            rate_hz = rates_hz.get(key)
+            if not rate_hz:
+                continue
+            at_us = self._phase_us + int(500000 * self._halves[place] / rate_hz)
+            if at_us <= until_us and (first is None or at_us < first[2]):
+                first = (place, index, at_us)
+        if first is not None:
+            place, index, at_us = first
+            self._halves[place] += 1
+            self._pending.append([index, 1 - self._levels[index], at_us])
 
     def _level_at(self, phase: int, key: str, before: int) -> int:
         return self._timeline[phase].get("inputs", {}).get(key, before)
