@@ -1,0 +1,96 @@
+"""The slots of a paced source: which moment belongs to which, how late it was, what was missed.
+
+Owns the grid and its account; pure, in ticks (microseconds modulo 2**30). The ESP32 offers no
+hard interrupt and no ADC that runs by itself: a timer asks for a sample, and MicroPython takes it
+when it next can. So each sample has a slot on the grid of the timer, a lateness, and there are
+slots without a sample. All of it is counted; nothing is filled in.
+"""
+
+from math import sqrt
+
+from clampdevice.frameclock import TICKS_MASK, ticks_diff
+
+# A hole as long as this is told as lost frames and flags the record. A shorter one is jitter: it
+# is in `missed`. Whatever its length, a hole takes at most 1 / (2 pi f) = 3.2 ms worth of the mean
+# square of a 50 Hz sine too much or too little: 0.8 % of the RMS of a window of 200 ms, 0.16 % of
+# a record's. At 5 ms that bound is reached.
+HOLE_US = 5000
+
+
+class Pacer:
+    """Grid of one source.
+
+    Args:
+        period_us: between two slots.
+
+    Attributes:
+        due: ticks of the slot that was used last.
+        taken: slots with a sample; `missed`: slots without; `bursts`: calls refused, since their
+            slot was used already (callbacks that had queued up behind a pause).
+        late_max_us: the latest sample.
+    """
+
+    def __init__(self, period_us: int) -> None:
+        self.period_us = period_us
+        self._half = period_us // 2
+        self._square_us2 = 0.0
+        self.due = self.taken = self.missed = self.bursts = self.late_max_us = 0
+
+    def start(self, stamp: int) -> None:
+        """The slot of `stamp` is the first, and counts as used by nobody; counters go on."""
+        self.due = (stamp - self.period_us) & TICKS_MASK
+
+    def slot(self, stamp: int) -> int:
+        """Slots from the last used one to that of `stamp`: 1 if none was missed, 0 to refuse."""
+        off = ticks_diff(stamp, self.due)
+        step = (off + self._half) // self.period_us
+        if step <= 0:
+            self.bursts += 1
+            return 0
+        late = off - step * self.period_us
+        if late < 0:
+            late = -late
+        if late > self.late_max_us:
+            self.late_max_us = late
+        self._square_us2 += late * late
+        self.due = (self.due + step * self.period_us) & TICKS_MASK
+        self.taken += 1
+        self.missed += step - 1
+        return step
+
+    def missed_by(self, stamp: int) -> int:
+        """Slots without a sample up to `stamp`; the one of `stamp` may still get its own."""
+        passed = (ticks_diff(stamp, self.due) + self._half) // self.period_us
+        return self.missed + max(0, passed - 1)
+
+    @property
+    def jitter_us(self) -> float:
+        """RMS distance of the samples from their slots."""
+        return sqrt(self._square_us2 / self.taken) if self.taken else 0.0
+
+    @property
+    def achieved_hz(self) -> float:
+        """Samples a second, over all slots since the first."""
+        slots = self.taken + self.missed
+        return 1000000 / self.period_us * self.taken / slots if slots else 0.0
+
+
+def period_for(rate_hz: float, cost_us: float, share: float) -> int:
+    """Whole microseconds from slot to slot.
+
+    Args:
+        rate_hz: frames a second that the board asks for.
+        cost_us: what one frame costs the CPU, measured.
+        share: of the CPU that sampling may take.
+
+    Raises:
+        ValueError: the converter is too slow for it.
+    """
+    period_us = int(1000000 / rate_hz + 0.5)
+    if cost_us > share * period_us:
+        most = int(share * 1000000 / cost_us)
+        raise ValueError(
+            f"sources.adc.rate_hz: {rate_hz:g}; a frame takes {cost_us:.0f} us here, and at most "
+            f"{100 * share:.0f} % of the time may go into it: {most} at most, or fewer slots"
+        )
+    return period_us
