@@ -7,15 +7,16 @@ a gateway that is gone, or a host that does not read, costs the sampler nothing.
 import asyncio
 import gc
 
+from clampdevice.analog import AnalogChannel
 from clampdevice.bootcount import BootCount
 from clampdevice.calibration import CalibrationStore
 from clampdevice.clock import Clock
 from clampdevice.commands import Commands, seconds_of
 from clampdevice.files import Files
+from clampdevice.judges import state_commands
 from clampdevice.kernels import stuff
 from clampdevice.link import Identity, Link, layout_of
 from clampdevice.measure import Measurement
-from clampdevice.service import Service
 from clampdevice.spool import Loss, Spool
 from clampwire import messages
 from clampwire.codec import Codec
@@ -45,13 +46,11 @@ class App:
         measure.on_overrun = self._overrun
         measure.on_described = self._floor_learned
         self._measure = measure
-        self._service = Service(
-            measure.channels,
-            measure.counters,
-            CalibrationStore(files),
-            self._clock,
-            self._describe_again,
-        )
+        self._calibrations = CalibrationStore(files)
+        for channel in measure.channels:
+            if isinstance(channel, AnalogChannel):
+                channel.calibrate(self._calibrations.get(channel.key))
+        self._made_service = None
         describes = self._describes()
         device = config.get("id") or hal.unique_id()
         identity = Identity(
@@ -83,9 +82,28 @@ class App:
                 ("hello", lambda args: {}),
                 ("time", self._time),
                 ("status", self._status_words),
+                ("calibrate", lambda args: self._service().calibrate(args)),
+                ("calibration", lambda args: self._service().calibration(args)),
+                ("measure_floor", lambda args: self._service().measure_floor(args)),
+                ("counters", lambda args: self._service().counters(args)),
+                ("uncertainty", lambda args: self._service().uncertainty(args)),
             )
-            + self._service.commands()
+            + state_commands(self._measure.status)
         )
+
+    def _service(self):  # noqa: ANN202 - loaded when it is first needed
+        if self._made_service is None:
+            from clampdevice.service import Service
+
+            measure = self._measure
+            self._made_service = Service(
+                measure.channels,
+                measure.counters,
+                self._calibrations,
+                self._clock,
+                self._describe_again,
+            )
+        return self._made_service
 
     def _describes(self) -> list:
         """Describe's fields of all channels, by which values are packed from now on."""
@@ -105,7 +123,7 @@ class App:
         return self._layouts.setdefault(self._layout, crc) == crc
 
     def _floor_learned(self, _channel: int) -> None:
-        # Values keep their scale, so records that share a layout number are read right all the same.
+        # Values keep their scale: records that share a layout number are still read right.
         self._describe_again()
 
     def choose_boot(self, highest: int) -> int:
@@ -131,6 +149,8 @@ class App:
         self._keep("Record", end_ms, windows, self._layout, pack_flags(flags), data)
         if self._measure.counters is not None:
             self._measure.counters.keep(end_ms)
+        if self._measure.status is not None:
+            self._measure.status.keep(1000 * end_ms)
         gc.collect()
 
     def _event(self, at_ms: int, channel: int, kind: int, value: int, text: str) -> None:

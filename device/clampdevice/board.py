@@ -112,8 +112,13 @@ def _check_channel(channel: dict, sources: dict, keys: list, problems: list) -> 
     elif quantity == "voltage":
         problems += _no_numbers(key, channel, ("v_per_v",))
         _check_features(channel, names.VOLTAGE, problems)
-    elif quantity == "input" and not _is_number(channel.get("index")):
-        problems.append(f"{key}: index {channel.get('index')!r}; the number of the input")
+    elif quantity == "input":
+        if not _is_number(channel.get("index")):
+            problems.append(f"{key}: index {channel.get('index')!r}; the number of the input")
+        _check_features(channel, names.INPUT, problems)
+        role = channel.get("role")
+        if role is not None and role not in names.ROLES:
+            problems.append(f"{key}.role: {role!r}; one of {', '.join(names.ROLES)}")
 
 
 def _check_scale(key: str, channel: dict, problems: list) -> None:
@@ -137,8 +142,10 @@ def _check_features(channel: dict, known: tuple, problems: list) -> None:
         if feature not in known
     ]
     if "ct_class" in channel:
+        from clampdevice.ctclass import ct_limits
+
         try:
-            names.ct_limits(channel["ct_class"])
+            ct_limits(channel["ct_class"])
         except ValueError as error:
             problems.append(f"{key}.ct_class: {error}")
 
@@ -171,6 +178,14 @@ def _check_names(channels: list, problems: list) -> None:
 def _check_state(state: dict | None, keys: list, problems: list) -> None:
     if state is None:
         return
+    learn = state.get("learn")
+    if learn is not None:
+        if not isinstance(learn, dict):
+            problems.append(f"state.learn: an object is expected, not {learn!r}")
+        elif learn.get("single", "unknown") not in ("working", "idle", "unknown"):
+            problems.append(f"state.learn.single: {learn['single']!r}; working, idle or unknown")
+        if "on" not in state:
+            return
     working = state.get("working")
     if not isinstance(working, list):
         problems.append(f"state.working: a list is expected, not {working!r}")

@@ -4,6 +4,7 @@ Owns the choice: thresholds that the configuration sets before what is learned, 
 before both. What a board does not use is not loaded.
 """
 
+from clampdevice.commands import BadArguments
 from clampdevice.states import DEFAULT_HYSTERESIS_PCT, MachineState, ThresholdJudge
 
 # A learned level is a clear one, so that working counts from one window on: a cut of 0.3 s, which
@@ -47,6 +48,26 @@ class Status:
         if self.learned is None:
             raise ValueError("this board has thresholds of its own: there is nothing to relearn")
         self.learned.forget()
+
+
+def state_commands(status: Status | None) -> tuple:
+    """For the table of `commands.Commands`: `why`, and `relearn` on a new machine."""
+
+    def why(_args: dict) -> dict:
+        if status is None:
+            return {"state": "unknown", "reason": "board.json has no state: nothing tells one"}
+        return status.machine.why()
+
+    def relearn(_args: dict) -> dict:
+        if status is None:
+            raise BadArguments("board.json has no state: there is nothing to relearn")
+        try:
+            status.relearn()
+        except ValueError as error:
+            raise BadArguments(str(error))
+        return status.machine.why()
+
+    return (("why", why), ("relearn", relearn))
 
 
 def has_state(config: dict, channels: tuple) -> bool:

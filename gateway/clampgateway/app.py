@@ -174,6 +174,7 @@ class Gateway:
             health=self._health.report,
             stats=self.stats,
             release=self._release,
+            command=self._links.command,
             mono=self._mono,
             token=api.own_token(self._state_dir),
             hosts=frozenset(api.hosts_of(settings.bind, settings.hosts)),

@@ -91,5 +91,8 @@ class Devices:
         device = self.at(event.device)
         device.events += 1
         if state is not None and state.since_ms >= device.state.since_ms:
+            if state.state == device.state.state == "unknown" and device.state.why:
+                # News of the same state, as "learning 40 of 300": it lasts since it began.
+                state = state._replace(since_ms=device.state.since_ms)
             device.state = state
             self.changed(device, "state")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from clampgateway.api import (
 from clampgateway.config import ApiSettings
 from clampgateway.devices import Devices
 from clampgateway.health import Health
+from clampgateway.link.commands import Answer, LinkError
 
 PORT = "/dev/ttyACM0"
 
@@ -38,11 +39,19 @@ class Served:
     refused: Refusals = field(default_factory=Refusals)
     released: list[tuple[str, float]] = field(default_factory=list)
     stats: Callable[[], dict] = dict
+    commands: list[tuple[str, str, dict[str, object]]] = field(default_factory=list)
+    answer: Answer | None = None
 
     async def release(self, port: str, seconds: float) -> None:
         if port != PORT:
             raise PortNotFoundError(f"no source has {port}")
         self.released.append((port, seconds))
+
+    async def command(self, device: str, name: str, args: Mapping[str, object]) -> Answer:
+        self.commands.append((device, name, dict(args)))
+        if self.answer is None:
+            raise LinkError(f"device {device} is not connected")
+        return self.answer
 
     async def run(self, scenario: Callable[[Served], Awaitable[None]]) -> None:
         self.token = own_token(self.folder)
@@ -51,6 +60,7 @@ class Served:
             health=self.health.report,
             stats=self.stats,
             release=self.release,
+            command=self.command,
             mono=lambda: 100.0,
             token=self.token,
             hosts=frozenset(hosts_of(self.settings.bind, self.settings.hosts)),

@@ -87,7 +87,8 @@ def test_a_good_file_becomes_board_json(tmp_path: Path) -> None:
     assert board["sources"]["accelerometer"]["slots"] == 3
     assert board["channels"][0]["burden_ohm"] == 22
     assert "a_per_v" not in board["channels"][0]  # absent, not null: the firmware asks for keys
-    assert board["state"]["min_s"]["off"] == 1.0
+    assert board["state"]["hysteresis_pct"] == 10
+    assert board["state"]["min_s"] == {}  # the firmware has defaults
     assert "id" not in board
 
 

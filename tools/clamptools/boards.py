@@ -227,8 +227,18 @@ class _Reader:
         if state is None:
             return
         levels = [c.key for _path, c in self._channels if not isinstance(c, InputTable)]
-        parts: list[tuple[TomlPath, ThresholdTable]] = [(("state", "on"), state.on)]
-        parts += [(("state", "working", i), part) for i, part in enumerate(state.working)]
+        if (state.on is None) != (state.working is None):
+            self._say(("state",), "on and working go together", "or have [state.learn] alone")
+        if state.on is None and state.learn is None:
+            self._say(("state",), "neither thresholds nor [state.learn]")
+        quantities = [channel.quantity for _path, channel in self._channels]
+        if state.learn is not None and "current" not in quantities:
+            self._say(("state", "learn"), "no current to learn from")
+        parts: list[tuple[TomlPath, ThresholdTable]] = []
+        if state.on is not None:
+            parts.append((("state", "on"), state.on))
+        for i, part in enumerate(state.working or ()):
+            parts.append((("state", "working", i), part))
         for path, part in parts:
             for key in part.channels:
                 if key not in levels:
@@ -252,5 +262,5 @@ class _Reader:
         if board.id is not None:
             result["id"] = board.id
         if "state" in self._tables:
-            result["state"] = self._tables["state"].model_dump()
+            result["state"] = self._tables["state"].model_dump(exclude_none=True)
         return result

@@ -133,7 +133,10 @@ class InputTable(ChannelTable):
     """A digital input, by its number."""
 
     index: Annotated[int, Field(ge=0, lt=16)]
-    debounce_ms: Annotated[float, Field(ge=1, le=1000)] = 20
+    debounce_ms: Annotated[float, Field(ge=0, le=1000)] | None = None
+    role: Literal["red", "green", "contact", "amber", "blue"] | None = None
+    features: list[Literal["state", "count"]] | None = None
+    events: bool | None = None
 
 
 class ThresholdTable(Settings):
@@ -144,19 +147,28 @@ class ThresholdTable(Settings):
 
 
 class MinimumTable(Settings):
-    """Seconds for which a level must hold before it is the state."""
+    """Seconds for which a level must hold before it is the state; the firmware has defaults."""
 
-    off: Annotated[float, Field(ge=0, le=3600)] = 1.0
-    idle: Annotated[float, Field(ge=0, le=3600)] = 0.6
-    working: Annotated[float, Field(ge=0, le=3600)] = 0.4
-    unknown: Annotated[float, Field(ge=0, le=3600)] = 1.0
+    off: Annotated[float, Field(ge=0, le=3600)] | None = None
+    idle: Annotated[float, Field(ge=0, le=3600)] | None = None
+    working: Annotated[float, Field(ge=0, le=3600)] | None = None
+    unknown: Annotated[float, Field(ge=0, le=3600)] | None = None
+
+
+class LearnTable(Settings):
+    """[state.learn]: learned from current and vibration; see docs/states.md."""
+
+    windows: Annotated[int, Field(ge=100, le=18_000)] = 300
+    on_above: _Positive | None = None
+    single: Literal["working", "idle", "unknown"] = "unknown"
 
 
 class StateTable(Settings):
-    """[state]: thresholds of the machine's state."""
+    """[state]: thresholds of the machine's state, or how it is learned; thresholds go first."""
 
-    on: ThresholdTable
-    working: list[ThresholdTable]
+    on: ThresholdTable | None = None
+    working: list[ThresholdTable] | None = None
+    learn: LearnTable | None = None
     hysteresis_pct: Annotated[float, Field(ge=0, lt=100)] = 10
     min_s: MinimumTable = MinimumTable()
 

@@ -49,6 +49,7 @@ COMMANDS = {
         "play a recording through the firmware's own chain", "clamptools.replay", "tools"
     ),
     "watch": Command("live table of a running gateway, over MQTT", "clamptools.watch", "tools"),
+    "why": Command("why a machine is in its state, from its device", "clamptools.why"),
 }
 
 

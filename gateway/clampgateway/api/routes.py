@@ -1,4 +1,4 @@
-"""What the API answers: health, devices, counters, and releasing a serial port.
+"""What the API answers: health, devices and commands to them, counters, releasing a port.
 
 Owns paths, schemas and status codes. It reads what the composition root hands over and changes
 nothing itself; a route that changes something calls one function and asks for the token.
@@ -18,9 +18,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from clampgateway.api import problem
+from clampgateway.api import commands, problem
 from clampgateway.devices import Device, Devices
 from clampgateway.health import Report
+from clampgateway.link.commands import Answer, LinkError
 from clampgateway.model import GatewayError
 
 RELEASE_S_MAX = 3600
@@ -39,12 +40,17 @@ class Release(msgspec.Struct, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class ApiContext:
-    """What the routes need. `release` raises PortNotFoundError; `mono` is in seconds."""
+    """What the routes need.
+
+    `release` raises PortNotFoundError; `command` (device, name, arguments) LinkError; `mono` is
+    in seconds.
+    """
 
     devices: Devices
     health: Callable[[], Report]
     stats: Callable[[], Mapping[str, Any]]
     release: Callable[[str, float], Awaitable[None]]
+    command: Callable[[str, str, Mapping[str, object]], Awaitable[Answer]]
     mono: Callable[[], float]
     token: str
     hosts: frozenset[str]
@@ -58,6 +64,7 @@ def create_app(context: ApiContext) -> Starlette:
         routes=[
             Route("/healthz", routes.healthz),
             Route("/api/v1/devices", routes.devices),
+            Route("/api/v1/devices/{device}/command", routes.command, methods=["POST"]),
             Route("/api/v1/stats", routes.stats),
             Route("/api/v1/ports/release", routes.release, methods=["POST"]),
         ],
@@ -82,6 +89,19 @@ class _Routes:
         now = self._context.mono()
         devices = [device_content(device, now) for device in self._context.devices]
         return problem.json_response({"devices": devices})
+
+    async def command(self, request: Request) -> Response:
+        """Gives a device one of the commands that are allowed, and waits for its answer."""
+        problem.check_token(request, self._context.token, self._context.refused)
+        wanted = commands.parse(await problem.read_body(request))
+        device = request.path_params["device"]
+        if not any(device == known.key for known in self._context.devices):
+            raise HTTPException(404, f"no device {device!r}: GET /api/v1/devices lists them")
+        try:
+            answer = await self._context.command(device, wanted.name, wanted.args)
+        except LinkError as error:
+            raise HTTPException(409, str(error)) from error
+        return problem.json_response(commands.content(device, wanted.name, answer))
 
     async def stats(self, _request: Request) -> Response:
         """All counters, by part."""
