@@ -31,16 +31,19 @@ POLL_S = 0.01
 
 
 class App:
-    """One power-up of a device: `config` is the checked content of board.json, `spool` empty."""
+    """One power-up of a device: `config` is the checked content of board.json, `spool` empty.
 
-    def __init__(self, config: dict, hal, spool: Spool) -> None:
+    `lut` is the ADC's table, see `linear.table_for`; None where it has none.
+    """
+
+    def __init__(self, config: dict, hal, spool: Spool, lut=None) -> None:
         self._hal = hal
         self._clock = Clock(hal.ticks_us)
         self._codec = Codec()
         self._boots = BootCount(hal)
         self._spool = spool
         files = Files()
-        measure = Measurement(config, hal.sources(config), files=files)
+        measure = Measurement(config, hal.sources(config), files=files, lut=lut)
         measure.on_record = self._record
         measure.on_event = self._event
         measure.on_overrun = self._overrun

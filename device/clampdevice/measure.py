@@ -41,6 +41,7 @@ class Measurement:
             edges; see `clampdevice.hal`.
         kernels: `clampdevice.kernels` unless a test brings another.
         files: where counters are kept, see `counters.Counters`; None keeps nothing.
+        lut: the ADC's table by `linear.table_for(config)`; made here if it is not given.
 
     Attributes:
         channels: the channels in the order of board.json.
@@ -59,7 +60,7 @@ class Measurement:
 
     def __init__(
         self, config: dict, sources: dict, kernels=None, on_record=None, on_event=None,
-        on_overrun=None, on_window=None, files=None, on_described=None,
+        on_overrun=None, on_window=None, files=None, on_described=None, lut=None,
     ) -> None:  # fmt: skip
         if kernels is None:
             from clampdevice import kernels
@@ -70,10 +71,7 @@ class Measurement:
         self.on_described = on_described
         self.overruns = self.lost_samples = self.faults = 0
         self.temperature_c = float("nan")
-        self._lut = None
-        curve = config["sources"].get("adc", {}).get("linearise", linear.NONE)
-        if curve != linear.NONE:
-            self._lut = linear.table(curve)
+        self._lut = linear.table_for(config) if lut is None else lut
         self.channels = tuple(
             make_channel(part, config, sources, kernels, self._lut) for part in config["channels"]
         )

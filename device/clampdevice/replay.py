@@ -1,7 +1,7 @@
 """Plays a recording through the firmware's own sampler and windows: a script for the PC.
 
-    micropython device/clampdevice/replay.py JOB.json      (with device/ on MICROPYPATH)
-    python device/clampdevice/replay.py JOB.json           (with device/ on PYTHONPATH)
+    micropython device/clampdevice/replay.py JOB.json ...  (with device/ on MICROPYPATH)
+    python device/clampdevice/replay.py JOB.json ...       (with device/ on PYTHONPATH)
 
 Owns the job and the lines it prints. The file of the recording is one column of float32; how it
 came out of a user's file, and what a person is shown, is the tools'.
@@ -196,4 +196,4 @@ def main(path: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(max(main(path) for path in sys.argv[1:]))

@@ -1,15 +1,15 @@
 """Brings the firmware up: configuration, hardware, then everything else.
 
 Owns the order. What is large comes first, while the heap is whole: a chip's ring of samples, 32 KB
-and more in one piece at an aligned address, then the spool. The firmware's other modules would lie
-scattered over it.
+and more in one piece at an aligned address, then the spool and the ADC's table. The firmware's
+other modules would lie scattered over it.
 """
 
 import asyncio
 import gc
 import json
 
-from clampdevice import board
+from clampdevice import board, linear
 from clampdevice.hal import open_hal
 
 
@@ -23,10 +23,11 @@ def main() -> None:
         from clampdevice.spool import Spool
 
         spool = Spool(config["spool"]["ram_bytes"], config["spool"]["ram_items"])
+        lut = linear.table_for(config)
         from clampdevice.app import App
 
         gc.collect()
-        asyncio.run(App(config, hal, spool).run())
+        asyncio.run(App(config, hal, spool, lut).run())
     except KeyboardInterrupt:
         pass  # Ctrl-C leaves the prompt to mpremote
     finally:

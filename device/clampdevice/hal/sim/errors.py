@@ -98,7 +98,7 @@ def converter(name: str) -> array:
     Raises:
         ValueError: no such model.
     """
-    result = array("H", bytes(2 * CODES))
+    result = array("H", range(CODES))  # one allocation: bytes would be a second
     unit = PER_LSB >> THRESHOLD_BITS
     code = CODES
     for threshold in thresholds(*_curve(name)):
