@@ -17,6 +17,8 @@ from clampwire import framing
 from support.devicelink import DeviceModel
 from support.serialbench import SerialBench, on_serial_bench, until
 
+FLOOD_S = 3.0
+
 
 def test_a_flooding_device_does_not_delay_another(
     tmp_path: Path, report_line: Callable[[str], None]
@@ -26,7 +28,7 @@ def test_a_flooding_device_does_not_delay_another(
         flood = bench.plug("tty-1", flooder)
         bench.plug("tty-2", good)
         await until(lambda: flooder.link.ready and good.link.ready)
-        stop_s = time.monotonic() + 1.2
+        stop_s = time.monotonic() + FLOOD_S
         seq = 1_000_000
         worst_s = most = 0.0
         due_s = 0.0
@@ -50,13 +52,16 @@ def test_a_flooding_device_does_not_delay_another(
                 waiting_since = now_s
             most = max(most, *(session.inflight for session in bench.links))
             await asyncio.sleep(0)
-        assert worst_s < 1.0
+        # Starved it would wait for the whole flood and longer; the bound leaves room for a busy PC.
+        assert worst_s < 2.5
         assert most < INFLIGHT_MAX + 1000  # one turn above the mark
-        taken = bench.devices.at("flooder").link["items"]
+        taken = sum(
+            session.stats()["items"] for session in bench.links if session.device == "flooder"
+        )
         assert taken > 1000
         report_line(
             f"serial: worst acknowledgement of a good device {worst_s:.2f} s beside a flood of"
-            f" {taken / 1.2:.0f} items/s"
+            f" {taken / FLOOD_S:.0f} items/s"
         )
 
     on_serial_bench(tmp_path, "tty-*", work)
