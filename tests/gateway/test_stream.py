@@ -52,7 +52,7 @@ def test_a_flooding_device_does_not_delay_another(
                 waiting_since = now_s
             most = max(most, *(session.inflight for session in bench.links))
             await asyncio.sleep(0)
-        # Starved it would wait for the whole flood and longer; the bound leaves room for a busy PC.
+        # Starved it would wait for the whole flood; the bound leaves room for a busy computer.
         assert worst_s < 2.5
         assert most < INFLIGHT_MAX + 1000  # one turn above the mark
         taken = sum(
