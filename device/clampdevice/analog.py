@@ -12,7 +12,7 @@ from clampdevice.calibration import Calibration
 from clampdevice.clamp import OPEN, ClampWatch
 from clampdevice.feature import PEAK_OF_NOISE, signed, unsigned, without_noise
 from clampdevice.floor import QuietMeter
-from clampdevice.names import BASIC, HARMONICS
+from clampdevice.names import HARMONICS
 from clampdevice.uncertainty import Budget, rounded
 from clampdevice.window import FRAC_BITS, Window
 from clampwire.values import BAD, BELOW_FLOOR, CLIPPED, GAP
@@ -251,7 +251,7 @@ class AnalogChannel:
     def _basics(self, state: tuple, low_q: int, high_q: int) -> dict:
         n, rms_q, mean_q, peak_q, rails = state
         if not n:
-            return dict.fromkeys(BASIC)
+            return {"rms": None}
         raw = self._raw(rms_q)
         factor = self.calibration.factor(raw)
         rms = raw * factor

@@ -22,7 +22,6 @@ Below the floor, told as 0, the value lies between 0 and the floor: u = s / sqrt
 from math import nan, sqrt
 
 from clampdevice.calibration import interpolate
-from clampdevice.names import ct_limits
 
 COVERAGE = 2
 FLOOR_SHARE = 0.1
@@ -41,7 +40,11 @@ class Budget:
     def __init__(self, config: dict, adc: dict, per_lsb: float, rated: float) -> None:
         self._stated_pct = config.get("uncertainty_pct")
         self._rated = rated
-        self._class = ct_limits(config["ct_class"]) if "ct_class" in config else None
+        self._class = None
+        if "ct_class" in config:
+            from clampdevice.ctclass import ct_limits
+
+            self._class = ct_limits(config["ct_class"])
         self._error_pct = config.get("ct_error_pct")
         self._tolerances = []  # percent; None: not stated
         self._tolerances.append(adc.get("vref_tolerance_pct"))
