@@ -2,9 +2,9 @@
 
 Owns the ring, the account of what was lost and the time of each frame. `drain` has to be called
 before the sensor's FIFO is full, `take` calls it; in a pause of the CPU longer than the FIFO
-(ADXL345 at 3,200 Hz: 10 ms) frames are lost, and told. How many is what the clock says should
-have come, less what is there: exact while the pause times the uncertainty of the rate stays below
-a quarter of a frame (at 100 ppm and 3,200 Hz, 0.8 s), else near.
+(ADXL345 at 3,200 Hz: 10 ms) frames are lost, and told. How many is what the clock says must have
+come, less what is there: exact while the pause times the uncertainty of the rate stays well below
+a frame (at 100 ppm and 3,200 Hz, 1 s) and the sensor was seen before, else near.
 
 A silent bus or a wrong chip is an OSError from `take`, at every call until the sensor is back,
 which is tried once a second; nothing of this stops another source.
@@ -210,25 +210,21 @@ class FifoSource:
     def _look_for_loss(self, waiting: int, before: int, after: int) -> int:
         """Compares what is in the FIFO with what must have come; returns what is in it.
 
-        Repeats the look, for a period at most, until no frame ends near it: then the number is
-        certain.
+        Repeats the look, for a period at most, until the number that must have come is certain.
         """
         clock = self._clock
-        period_us = clock.period_us
-        margin_us = period_us >> 2
         began = before
+        came = clock.fewest(before)
         for _ in range(_LOOKS):
-            phase_us = clock.phase_us(before)
-            if margin_us <= phase_us and phase_us + ticks_diff(after, before) <= (
-                period_us - margin_us
-            ):
+            if came == clock.most(after):
                 break
-            if ticks_diff(after, began) > period_us:
+            if ticks_diff(after, began) > clock.period_us:
+                came = clock.likely(before)
                 break
             before = self._ticks_us() & TICKS_MASK
             waiting = self.driver.pending()
             after = self._ticks_us() & TICKS_MASK
-        came = clock.due(before)
+            came = clock.fewest(before)
         lost = self._seen + came - waiting
         if lost > 0:
             self._note(lost)

@@ -2,17 +2,13 @@
 
 from array import array
 
+from driver_checks import check_frames, check_no_allocation, said
 from fakes_adxl345 import FakeAdxl345
 from fakes_bus import FakeClock, FakeI2c, FakePin, FakeSpi
 
 from clampdevice import drivers
 from clampdevice.drivers.adxl345 import Adxl345
 from clampdevice.drivers.base import I2c, Spi, WrongChip
-
-try:
-    micropython = __import__("micropython")
-except ImportError:
-    micropython = None
 
 
 def on_spi(true_hz: float = 3200, identity: int = 0xE5) -> tuple:
@@ -28,14 +24,6 @@ def on_i2c() -> tuple:
     chip = FakeAdxl345(clock, 1600)
     i2c = FakeI2c(chip, clock, 0x53)
     return Adxl345(I2c(i2c, 0x53), clock.sleep_us), chip, clock, i2c
-
-
-def said(error: type[Exception], call) -> str:
-    try:
-        call()
-    except error as caught:
-        return str(caught)
-    raise AssertionError("no " + error.__name__)
 
 
 def test_is_found_by_name():
@@ -98,20 +86,9 @@ def test_a_register_that_does_not_hold_is_told():
 
 
 def test_order_and_sign_of_the_frames():
-    for driver, chip, clock, _bus in (on_spi(), on_i2c()):
+    for driver, chip, clock, _bus in (on_spi(1600), on_i2c()):
         driver.configure(1600, 16)
-        driver.start()
-        clock.pass_us(6000)
-        n = driver.pending()
-        assert n >= 9
-        buf = array("H", bytes(2 * 3 * (n + 2)))
-        assert driver.read_into(buf, 3, n) == n
-        assert buf[0] == 0
-        assert buf[3 * (n + 1)] == 0
-        for k in range(n):
-            for axis in range(3):
-                assert buf[3 + 3 * k + axis] == 0x8000 + chip.value(k, axis)
-        assert chip.value(1, 1) < 0 < chip.value(1, 0)
+        check_frames(driver, chip, clock, 6000)
 
 
 def test_the_gap_between_reads_is_kept():
@@ -171,18 +148,6 @@ def test_a_silent_bus_is_an_error():
 
 
 def test_reading_allocates_nothing():
-    if micropython is None:
-        return
     driver, _chip, clock, _spi = on_spi()
     driver.configure(3200, 16)
-    driver.start()
-    buf = array("H", bytes(2 * 3 * 40))
-    clock.pass_us(9000)
-    driver.read_into(buf, 0, driver.pending())
-    clock.pass_us(9000)
-    micropython.heap_lock()
-    try:
-        n = driver.read_into(buf, 0, driver.pending())
-    finally:
-        micropython.heap_unlock()
-    assert n >= 28
+    check_no_allocation(driver, clock, 9000)

@@ -2,6 +2,7 @@
 
 from array import array
 
+from driver_checks import Ledger, run
 from fakes_adxl345 import FakeAdxl345
 from fakes_bus import FakeClock, FakePin, FakeSpi
 
@@ -23,45 +24,6 @@ def bench(true_hz: float = 3200, start_us: int = 0, rate_hz: int = 3200) -> tupl
     spi = FakeSpi(chip, clock, cs)
     driver = Adxl345(Spi(spi, cs), clock.sleep_us)
     return FifoSource(driver, rate_hz, 16, clock.ticks_us), chip, clock, spi
-
-
-class Ledger:
-    """Checks that blocks continue one another; knows what was lost from the numbers alone."""
-
-    def __init__(self, chip: FakeAdxl345) -> None:
-        self.chip = chip
-        self.next = 0
-        self.taken = self.lost = self.blocks = 0
-        self.worst_us = 0.0
-
-    def take(self, block: list) -> None:
-        buf, first, frames, end_us, lost = block
-        chip = self.chip
-        self.next += lost
-        self.lost += lost
-        self.blocks += 1
-        for k in range(frames):
-            at = first + 3 * k
-            for axis in (0, 1, 2):
-                want = 0x8000 + chip.value(self.next + k, axis)
-                assert buf[at + axis] == want, (self.next, k, axis, buf[at + axis], want, lost)
-        self.next += frames
-        self.taken += frames
-        true_us = (chip.began_ns + self.next * chip.period_ns) / 1000
-        self.worst_us = max(self.worst_us, abs(end_us - true_us))
-
-
-def run(source: FifoSource, clock: FakeClock, ledger: Ledger, span_us: int, poll_us) -> None:
-    """Polls for a while; `poll_us(i)` is the pause after the i-th time."""
-    end_us = clock.now_us + span_us
-    i = 0
-    while clock.now_us < end_us:
-        block = source.take(clock.now_us)
-        while block is not None:
-            ledger.take(block)
-            block = source.take(clock.now_us)
-        clock.pass_us(poll_us(i))
-        i += 1
 
 
 def test_nothing_is_lost_while_it_is_drained_in_time():
@@ -187,11 +149,28 @@ def test_drain_allocates_nothing():
 
 def test_clock_bounds_the_phase_from_both_sides():
     clock = FrameClock(1000)
+    clock.ppm = 100
     clock.start(0)
-    clock.observe(1, 1500, 1510)  # ended between 510 and 1510
-    assert 500 <= clock.end <= 1510
-    clock.observe(1, 1700, 1705)  # and the next one by 1705
-    assert clock.end <= 1705
-    clock.observe(0, 2600, 2610)  # but the one after not before 2600
-    assert clock.end >= 1600 - 1
+    clock.observe(1, 1500, 1510)  # ended between 500 and 1510
+    assert 900 <= clock.end <= 1100
+    assert clock.fewest(1600) == 0
+    assert clock.most(1600) == 1
+    clock.observe(1, 1700, 1705)  # the next one by 1705, so the first by 705
+    assert 1500 <= clock.end <= 1705
+    clock.observe(0, 2600, 2610)  # the one after not before 2600
+    assert 1598 <= clock.end <= 1706
+    assert clock.fewest(3800) == clock.most(3810) == 2  # by 2,706 and 3,706 at the latest
+    assert clock.slips == 0
     assert ticks_diff(5, 0x3FFFFFFF) == 6
+
+
+def test_clock_finds_out_that_the_rate_has_changed():
+    clock = FrameClock(1000)
+    clock.start(0)
+    now_us = 0
+    for period_us in (1000, 1020):
+        for _ in range(5000):
+            now_us += period_us
+            clock.observe(1, now_us + 10, now_us + 20)
+    assert clock.slips
+    assert abs(clock.rate_hz * 1020 / 1000000 - 1) < 0.001, clock.rate_hz
