@@ -18,8 +18,9 @@ from clamptools.data import device_dir
 from clamptools.errors import UserError
 
 # 256 KB stand for the 140 KB that are left on a board, since objects are twice as wide on a 64-bit
-# PC; 64 KB more are for the world that a simulated board plays to itself.
-HEAP = "320k"
+# PC; 128 KB more are for the world that a simulated board plays to itself (code, scenario, tables)
+# and for compiling modules that a board has as .mpy.
+HEAP = "384k"
 PROBE_TIMEOUT_S = 10.0
 _PROBE = "import sys; i = sys.implementation; print(i[0] + ' ' + '.'.join(map(str, i[1][:3])))"
 

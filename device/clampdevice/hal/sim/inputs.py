@@ -22,7 +22,11 @@ class Inputs:
         self._inputs = [
             (part["index"], part["key"]) for part in channels if part["quantity"] == "input"
         ]
-        self._timeline = scenario["timeline"]
+        # What concerns others is left behind: a scenario is large.
+        self._timeline = [
+            (phase["ms"], phase.get("inputs", {}), phase.get("pulses", {}))
+            for phase in scenario["timeline"]
+        ]
         self._bounces = scenario.get("bounces", 0)
         self._seed = scenario.get("seed", 0)
         self._levels = {index: self._level_at(0, key, 0) for index, key in self._inputs}
@@ -44,7 +48,7 @@ class Inputs:
     def take(self, now_us: int) -> list | None:
         """The next edge [index, level, at_us] up to `now_us`, or None."""
         while not self._pending:
-            end_us = self._phase_us + 1000 * self._timeline[self._phase]["ms"]
+            end_us = self._phase_us + 1000 * self._timeline[self._phase][0]
             self._pulse(min(end_us - 1, now_us))
             if self._pending:
                 break
@@ -66,7 +70,7 @@ class Inputs:
 
     def _pulse(self, until_us: int) -> None:
         """The next edge of the pulses of this phase, if it comes by `until_us`."""
-        rates_hz = self._timeline[self._phase].get("pulses", {})
+        rates_hz = self._timeline[self._phase][2]
         first = None
         for place, (index, key) in enumerate(self._inputs):
             rate_hz = rates_hz.get(key)
@@ -81,7 +85,7 @@ class Inputs:
             self._pending.append([index, 1 - self._levels[index], at_us])
 
     def _level_at(self, phase: int, key: str, before: int) -> int:
-        return self._timeline[phase].get("inputs", {}).get(key, before)
+        return self._timeline[phase][1].get(key, before)
 
     def _change(self, index: int, level: int, at_us: int) -> None:
         self._pending.append([index, level, at_us])

@@ -169,25 +169,34 @@ class Stream:
         self, timeline: list, key: str, waves: dict, rate_mhz: int, lsb_per_unit: float,
         offset_lsb: float, noise_lsb: float, seed: int, rails: tuple, sine: array,
     ) -> None:  # fmt: skip
-        self._timeline = timeline
-        self._key = key
-        self._waves = waves
         self._rate_mhz = rate_mhz
-        self._scale = lsb_per_unit * (1 << Q) / 1000
         self._offset = int(offset_lsb * (1 << Q) + 0.5)
         self._gain = noise_gain(noise_lsb)
         self._seed = seed & _MASK
         self._low, self._high = rails
         self._sine = sine
         self._silence = Lines([], rate_mhz)
+        self._take_timeline(timeline, key, waves, lsb_per_unit * (1 << Q) / 1000)
         self._phase = -1
-        self._knot = 0
-        self._knots = ()
+        self._knot = self._first = 0
+        self._spans = 1
         self._begin_us = self._end_us = 0  # of the phase
         self._from_us = self._to_us = 0  # between two knots
         self._until = 0  # the first frame at or after _to_us
         self._from = self._slope = 0
         self._lines = self._silence
+
+    def _take_timeline(self, timeline: list, key: str, waves: dict, scale: float) -> None:
+        """Keeps what concerns this stream: a scenario is large, and is not needed after this."""
+        self._phases = [waves.get(phase["wave"], self._silence) for phase in timeline]
+        self._ms = array("I", [phase["ms"] for phase in timeline])
+        # Knots of all phases, and where those of each begin.
+        self._starts = array("H", [0])
+        self._knots = array("i")
+        for phase in timeline:
+            for knot in phase["levels"].get(key, (0,)):
+                self._knots.append(int(knot * scale + 0.5))
+            self._starts.append(len(self._knots))
 
     def fill(self, buf, first: int, n: int, stride: int, frame: int) -> None:
         """Writes the codes of `n` frames from `frame` on to `buf[first::stride]`.
@@ -215,23 +224,22 @@ class Stream:
 
     def _next_knot(self) -> None:
         self._knot += 1
-        if self._knot >= len(self._knots) - 1:
+        if self._phase < 0 or self._knot >= self._spans:
             self._next_phase()
-        spans = max(1, len(self._knots) - 1)
         length_us = self._end_us - self._begin_us
-        self._from_us = self._begin_us + length_us * self._knot // spans
-        self._to_us = self._begin_us + length_us * (self._knot + 1) // spans
-        self._from = self._knots[self._knot]
-        to = self._knots[min(self._knot + 1, len(self._knots) - 1)]
+        self._from_us = self._begin_us + length_us * self._knot // self._spans
+        self._to_us = self._begin_us + length_us * (self._knot + 1) // self._spans
+        at = self._first + self._knot
+        self._from = self._knots[at]
+        to = self._knots[min(at + 1, self._starts[self._phase + 1] - 1)]
         self._slope = ((to - self._from) << 20) // (self._to_us - self._from_us)
         self._until = (self._to_us * self._rate_mhz + 999999999) // 1000000000
 
     def _next_phase(self) -> None:
-        self._phase = (self._phase + 1) % len(self._timeline)
-        phase = self._timeline[self._phase]
+        self._phase = (self._phase + 1) % len(self._phases)
         self._begin_us = self._end_us
-        self._end_us += 1000 * phase["ms"]
-        knots = phase["levels"].get(self._key, (0,))
-        self._knots = [int(knot * self._scale + 0.5) for knot in knots]
+        self._end_us += 1000 * self._ms[self._phase]
+        self._first = self._starts[self._phase]
+        self._spans = max(1, self._starts[self._phase + 1] - self._first - 1)
         self._knot = 0
-        self._lines = self._waves.get(phase["wave"], self._silence)
+        self._lines = self._phases[self._phase]
