@@ -60,12 +60,18 @@ def curve(chip: str) -> tuple:
     raise ValueError("no ADC curve of " + chip + "; one of " + ", ".join(CHIPS))
 
 
-def thresholds(stretches: tuple, weights: tuple):  # noqa: ANN201 - a generator of int
-    """Yields T(k) for k = 4095 down to 0, in 1/128 LSB. It may rise towards a step."""
+def low_bits(weights: tuple) -> array:
+    """What the low bits of a code add to T(k), array('h') of 512 in 1/128 LSB."""
     low = array("h", bytes(2 << len(weights)))
     for code in range(len(low)):
         for bit in range(len(weights)):
             low[code] += weights[bit] if code >> bit & 1 else -weights[bit]
+    return low
+
+
+def thresholds(stretches: tuple, weights: tuple):  # noqa: ANN201 - a generator of int
+    """Yields T(k) for k = 4095 down to 0, in 1/128 LSB. It may rise towards a step."""
+    low = low_bits(weights)
     mask = len(low) - 1
     end = CODES
     for first, at_first, at_end in reversed(stretches):

@@ -13,9 +13,11 @@ construction; the single boards show what it is worth on a board it does not kno
 import sys
 from array import array
 
-from clampdevice.linear import CHIPS, CODES, PER_LSB, curve, thresholds
+from clampdevice.linear import CHIPS, CODES, PER_LSB, curve, low_bits
 
-THRESHOLD_BITS = 3  # fractional, of an LSB: what lies above 4096 LSB must fit too
+VOLTAGE_BITS = 3  # fractional, of an LSB: what lies above 4096 LSB must fit too
+_LOW = 512  # codes of the low bits; all stretches begin at a multiple
+_HALF = 32768
 
 # Stretches and weights as in clampdevice.linear, in 1/64 LSB; the stretches' first codes are
 # those of the chip type. Least squares leaves 0.08 to 0.13 LSB RMS.
@@ -93,33 +95,47 @@ def _curve(name: str) -> tuple:
 
 
 def converter(name: str) -> array:
-    """Thresholds of a model, array('H') of 4096 in eighths of an LSB, for `quantise`.
+    """A model for `quantise`: array('H'), all entries 1/128 LSB around 32768.
+
+    512 for the low bits of a code, then 8 for its highest three bits, where the straight line
+    begins, then 8 for how far the line rises over the next 512 codes. A table of all thresholds
+    would take 8 KB in one piece.
 
     Raises:
         ValueError: no such model.
     """
-    result = array("H", range(CODES))  # one allocation: bytes would be a second
-    unit = PER_LSB >> THRESHOLD_BITS
-    code = CODES
-    for threshold in thresholds(*_curve(name)):
-        code -= 1
-        result[code] = max(0, (threshold + unit // 2) // unit)
+    stretches, weights = _curve(name)
+    result = array("H", [_HALF + part for part in low_bits(weights)])
+    begins, rises = [], []
+    for i in range(len(stretches)):
+        first, at_first, at_end = stretches[i]
+        end = stretches[i + 1][0] if i + 1 < len(stretches) else CODES
+        rise = 2 * (at_end - at_first) * _LOW // (end - first)
+        for part in range((end - first) // _LOW):
+            begins.append(_HALF + 2 * at_first - PER_LSB // 2 + part * rise)
+            rises.append(_HALF + rise)
+    for part in begins + rises:
+        result.append(part)
     return result
 
 
-def quantise_plain(buf, first: int, n: int, stride: int, steps) -> None:
+def quantise_plain(buf, first: int, n: int, stride: int, model) -> None:
     """Replaces voltages by the codes of a converter, found bit by bit as the chip does.
 
     The voltages are `buf[first + i * stride]` for i < n, in eighths of an LSB, rounded down.
-    `steps` is what `converter` makes; where it falls, the codes in between are missing.
+    `model` is what `converter` makes; where its thresholds fall, the codes in between are missing.
     """
     for i in range(first, first + n * stride, stride):
-        at = buf[i]
+        at = buf[i] * (PER_LSB >> VOLTAGE_BITS) + 2 * _HALF
         code = 0
         bit = CODES >> 1
         while bit:
-            if at >= steps[code | bit]:
-                code |= bit
+            code |= bit
+            low = code & (_LOW - 1)
+            high = _LOW + (code >> 9)
+            line = model[high] + ((model[high + 8] - _HALF) * low >> 9)
+            if at < PER_LSB * code + model[low] + line:
+                code ^= bit
             bit >>= 1
         buf[i] = code
 
@@ -150,17 +166,17 @@ class Converter:
         self.shift = 0
         self.rounding = 0.0
         self.rails = rails
-        self._steps = None
+        self._model = None
         if name is not None:
             if rails != (0, CODES - 1):
                 raise ValueError(f"the ADC model {name} is of 12 bits, its rails are not {rails}")
-            self.shift = THRESHOLD_BITS
+            self.shift = VOLTAGE_BITS
             self.rounding = -0.5  # a voltage is compared, not rounded
             self.rails = (0, 0xFFFF)
-            self._steps = converter(name)
+            self._model = converter(name)
         self.scale = 1 << self.shift
 
     def finish(self, buf: array, n: int) -> None:
         """Makes codes of the first `n` values of the buffer, in place."""
-        if self._steps is not None:
-            quantise(buf, 0, n, 1, self._steps)
+        if self._model is not None:
+            quantise(buf, 0, n, 1, self._model)

@@ -4,14 +4,18 @@ import micropython
 
 
 @micropython.viper
-def quantise(buf: ptr16, first: int, n: int, stride: int, steps: ptr16) -> object:
+def quantise(buf: ptr16, first: int, n: int, stride: int, model: ptr16) -> object:
     while n > 0:
-        at = int(buf[first])
+        at = (int(buf[first]) << 4) + 65536
         code = 0
         bit = 2048
         while bit:
-            if at >= int(steps[code + bit]):
-                code += bit
+            code += bit
+            low = code & 511
+            high = 512 + (code >> 9)
+            line = int(model[high]) + (((int(model[high + 8]) - 32768) * low) >> 9)
+            if at < (code << 7) + int(model[low]) + line:
+                code -= bit
             bit >>= 1
         buf[first] = code
         first += stride
