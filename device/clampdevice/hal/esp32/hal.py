@@ -94,7 +94,7 @@ class Hal:
         adcs = [machine.ADC(machine.Pin(pin), atten=atten) for pin in pins]
         scanner = OneShot(adcs, pins, low_mv, high_mv)
         kept = unpack(self._storage.read_file(_LINE_KEY))
-        line = scanner.calibrate(chip.scheme, kept)
+        line = scanner.calibrate(chip.scheme, kept, time.ticks_us)
         if line.origin == MEASURED and (
             kept is None or abs(kept.nv_per_code - line.nv_per_code) * 1000 > line.nv_per_code
         ):

@@ -2,7 +2,9 @@
 
 Owns the non-blocking read, the change to offset binary, and the account. Gapless while flash is
 idle and somebody comes within the ring's length. A flash operation longer than one DMA buffer
-(256 frames: 32 ms at 8 kHz) loses whole buffers; `dmacount` finds how many.
+(256 frames: 32 ms at 8 kHz) loses whole buffers; `dmacount` finds how many. Where in the ring they
+are missing is known only after a pause shorter than the ring; after a longer one they are told
+with its last block.
 
 MicroPython's I2S on this port gives no master clock. A PCM1808 in slave mode needs one (256, 384
 or 512 fs, in step with LRCK; without it its output is zero), so it needs an oscillator in step,
@@ -29,7 +31,6 @@ LEAST_HZ = 8000
 MOST_HZ = 24000
 _DMA_FRAME_BYTES = 8
 _FRAME_BYTES = 2 * SLOTS
-_BLOCK_MS = 20
 
 
 def ring_bytes(rate_hz: int, ring_ms: int) -> int:
@@ -82,9 +83,12 @@ class I2sSource:
         self._i2s = None
         self._ticks_us = ticks_us
         self._poll = select.poll()
-        self._frames = max(32, rate_hz * _BLOCK_MS // 1000)
-        self._buf = array("H", bytes(_FRAME_BYTES * self._frames))
-        self._result = [self._buf, 0, 0, 0, 0]
+        # A block is a DMA buffer, so that what is lost lies between two blocks. The next one is
+        # read ahead: was it the last, the account is settled before it is handed out.
+        self._bufs = tuple(array("H", bytes(_FRAME_BYTES * BUFFER_FRAMES)) for _ in range(2))
+        self._which = 0
+        self._ahead = 0
+        self._result = [self._bufs[0], 0, 0, 0, 0]
         self._count = DmaCount(self.rate_hz)
         self._zero = self._lost = 0
 
@@ -100,7 +104,7 @@ class I2sSource:
         # Registered before the first read: the first poll makes it return without waiting.
         self._poll.register(self._i2s, select.POLLIN)
         self._poll.poll(0)
-        self._lost = 0
+        self._lost = self._ahead = 0
         self._count.start(self._ticks_us())
 
     def stop(self) -> None:
@@ -114,28 +118,37 @@ class I2sSource:
 
     def take(self, now_us: int) -> list | None:
         """The next block [buf, first, frames, end_us, lost_frames], valid until the next call."""
-        i2s = self._i2s
-        if i2s is None or not self._poll.poll(0):
+        if self._i2s is None:
             return None
-        before = self._ticks_us()
-        frames = (i2s.readinto(self._buf) or 0) // _FRAME_BYTES
-        count = self._count
-        count.received(frames)
-        if frames < self._frames:
-            self._lost += count.empty(before, self._ticks_us())
+        frames = self._ahead or self._read()
         if not frames:
             return None
-        offset_binary(self._buf, 0, SLOTS * frames)
+        buf = self._bufs[self._which]
+        self._which ^= 1
+        self._count.received(frames)
+        self._ahead = self._read()
+        offset_binary(buf, 0, SLOTS * frames)
         now = (now_us + self._zero) & TICKS_MASK
         result = self._result
+        result[0] = buf
         result[2] = frames
-        result[3] = now_us + ticks_diff(count.end_ticks(), now)
+        result[3] = now_us + ticks_diff(self._count.end_ticks(), now)
         result[4] = self._lost
         if self._lost:
             self.overruns += 1
             self.lost_frames += self._lost
             self._lost = 0
         return result
+
+    def _read(self) -> int:
+        """Frames read into the buffer whose turn it is; settles the account if there are none."""
+        before = self._ticks_us()
+        frames = 0
+        if self._poll.poll(0):
+            frames = (self._i2s.readinto(self._bufs[self._which]) or 0) // _FRAME_BYTES
+        if frames < BUFFER_FRAMES:
+            self._lost += self._count.empty(before, self._ticks_us())
+        return frames
 
     def missed_by_now(self) -> int:
         """Frames lost so far."""

@@ -6,14 +6,15 @@ Takes ADC objects and imports nothing of the chip.
 
 from array import array
 
+from clampdevice.frameclock import ticks_diff
 from clampdevice.hal.esp32.calibrate import Line, Pairs, measured, provisional
 from clampdevice.hal.esp32.chips import check_bias
 
-# Pairs a pin at start: some 150 us each, so that a pin is heard for two periods of 50 Hz.
-PAIRS = 300
+# How long a pin is heard at start: five periods of 50 Hz and six of 60 Hz, so that the mean is the
+# bias whatever current flows; some 700 pairs.
+LISTEN_US = 100000
 # read_u16 spreads the converter's bits over 16; the upper twelve are the code.
 _SHIFT = 4
-_BIAS_READS = 256
 
 
 class OneShot:
@@ -39,12 +40,13 @@ class OneShot:
         self.line: Line | None = None
         self.bias_mv: list = []
 
-    def calibrate(self, scheme: str, kept: Line | None) -> Line:
+    def calibrate(self, scheme: str, kept: Line | None, ticks_us) -> Line:
         """Learns the line at the pins as they are now, and checks their bias.
 
         Args:
             scheme: see `chips.Chip`.
             kept: the line of an earlier start, for inputs at rest.
+            ticks_us: `time.ticks_us`.
 
         Raises:
             ValueError: a bias that leaves no swing, with what to do.
@@ -52,15 +54,17 @@ class OneShot:
         pairs = Pairs()
         means = []
         for adc in self._adcs:
-            total = 0
+            total = count = 0
             before = adc.read_u16() >> _SHIFT
-            for _ in range(PAIRS):
+            began = ticks_us()
+            while not count or ticks_diff(ticks_us(), began) < LISTEN_US:
                 mv = adc.read_uv() // 1000
                 after = adc.read_u16() >> _SHIFT
                 pairs.add(before, mv, after)
                 before = after
                 total += after
-            means.append(total / PAIRS)
+                count += 1
+            means.append(total / count)
         line = measured(pairs) or kept or provisional(pairs, scheme)
         self.bias_mv = [line.mv(mean) for mean in means]
         for pin, mv in zip(self._pins, self.bias_mv):

@@ -12,7 +12,7 @@ from clampdevice.frameclock import TICKS_MASK, ticks_diff
 
 # A hole as long as this is told as lost frames and flags the record. A shorter one is jitter: it
 # is in `missed`. Whatever its length, a hole takes at most 1 / (2 pi f) = 3.2 ms worth of the mean
-# square of a 50 Hz sine too much or too little: 0.8 % of the RMS of a window of 200 ms, 0.16 % of
+# square of a 50 Hz sine too much or too little: 0.9 % of the RMS of a window of 200 ms, 0.2 % of
 # a record's. At 5 ms that bound is reached.
 HOLE_US = 5000
 
