@@ -40,6 +40,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "bench": Command("measure a part and print the numbers", "clamptools.bench", "tools"),
     "demo": Command(
         "simulated machines, gateway and broker, with a live table", "clamptools.demo", "tools"
     ),

@@ -1,0 +1,30 @@
+"""Measures a part of Clampwork and prints the numbers.
+
+Owns the table of what can be measured; each is a module of its own, as a command is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+
+from clamptools.cli import add_action
+
+EXAMPLE = """
+clampwork bench states --json
+"""
+# Name, line of help, module.
+BENCHES = (("states", "the learned states against truth", "clamptools.statebench"),)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="bench", required=True, metavar="WHAT")
+    for name, about, target in BENCHES:
+        module = importlib.import_module(target)
+        action = add_action(actions, name, about, module.EXAMPLE)
+        module.configure(action)
+        action.set_defaults(run_bench=module.run)
+
+
+def run(args: argparse.Namespace) -> int:
+    return args.run_bench(args)
