@@ -6,7 +6,9 @@ WRITABLE = (0x07, 0x08, 0x09, 0x0A, 0x0D, 0x10, 0x12, 0x17)
 
 
 class FakeIis3dwb(FifoChip):
-    """SPI. `strange` puts the tag of the temperature on the next word."""
+    """SPI. `strange` puts the tag of the temperature on the next word; `jump` loses one frame
+    after the next word, in the middle of a burst.
+    """
 
     depth = 512
     half = 32768
@@ -15,7 +17,7 @@ class FakeIis3dwb(FifoChip):
         FifoChip.__init__(self, clock, true_hz)
         self.registers[0x0F] = identity
         self.registers[0x20], self.registers[0x21] = 0x80, 0x01
-        self.strange = False
+        self.strange = self.jump = False
 
     def write_spi(self, buf) -> None:
         register, value = buf[0], buf[1]
@@ -45,6 +47,9 @@ class FakeIis3dwb(FifoChip):
                 buf[at] = (3 if self.strange else 2) << 3 | (self.first & 3) << 1
                 self.strange = False
                 self.pop(buf, at + 1, True)
+                if self.jump:
+                    self.first += 1
+                    self.jump = False
                 at += 7
             self.full = False
         else:

@@ -94,6 +94,17 @@ def test_a_foreign_tag_is_an_error():
     assert driver.strangers == 1
 
 
+def test_words_that_do_not_follow_one_another_are_an_error():
+    driver, chip, clock, _spi = bench()
+    driver.configure(26667, 16)
+    driver.start()
+    clock.pass_us(3000)
+    chip.jump = True
+    buf = array("H", bytes(2 * 3 * 64))
+    assert "out of order" in said(OSError, lambda: driver.read_into(buf, 0, 16))
+    assert driver.fault() is not None
+
+
 def test_losses_are_counted_exactly():
     driver, chip, clock, _spi = bench(26441)
     source = FifoSource(driver, 26667, 16, clock.ticks_us, ring_ms=40)
