@@ -87,22 +87,28 @@ def table(chip: str) -> array:
 
     An entry is the middle between the two thresholds of its code, held within what it can say:
     the lowest codes of a chip whose offset is negative all read 0, the highest of one whose
-    errors rise all read 4095.75.
+    errors rise all read 4095.75. What is rounded off an entry goes into the next one, so that
+    the table has the curve's slope over any few codes; rounding each by itself would make it 1.
 
     Raises:
         ValueError: no curve of such a chip.
     """
     result = array("H", range(CODES))  # one allocation: bytes would be a second
-    most = (CODES << FRAC_BITS) - 1
+    before = (CODES << FRAC_BITS) - 1
     twice = 2 * PER_LSB >> FRAC_BITS
     code = CODES
-    upper = 0
+    upper = rest = 0
     for threshold in thresholds(*curve(chip)):
         if code == CODES:
             upper = threshold + PER_LSB
         code -= 1
         lower = min(threshold, upper)  # beyond the next one's threshold: the code is missing
-        result[code] = min(most, max(0, (lower + upper + twice // 2) // twice))
+        exact = lower + upper + rest
+        before = min(before, max(0, (exact + twice // 2) // twice))
+        rest = exact - before * twice
+        if not -twice < rest < twice:
+            rest = 0
+        result[code] = before
         upper = lower
     return result
 

@@ -122,11 +122,13 @@ def converter(name: str) -> array:
 def quantise_plain(buf, first: int, n: int, stride: int, model) -> None:
     """Replaces voltages by the codes of a converter, found bit by bit as the chip does.
 
-    The voltages are `buf[first + i * stride]` for i < n, in eighths of an LSB, rounded down.
+    The voltages are `buf[first + i * stride]` for i < n, in eighths of an LSB, rounded down; what
+    was rounded is spread evenly, or all thresholds within an eighth would be one.
     `model` is what `converter` makes; where its thresholds fall, the codes in between are missing.
     """
     for i in range(first, first + n * stride, stride):
-        at = buf[i] * (PER_LSB >> VOLTAGE_BITS) + 2 * _HALF
+        # 40503 is 65536 by the golden ratio: sixteen parts in turn, as evenly as can be.
+        at = (buf[i] << 4) + ((i * 40503 & 0xFFFF) >> 12) + 2 * _HALF
         code = 0
         bit = CODES >> 1
         while bit:

@@ -6,7 +6,7 @@ import micropython
 @micropython.viper
 def quantise(buf: ptr16, first: int, n: int, stride: int, model: ptr16) -> object:
     while n > 0:
-        at = (int(buf[first]) << 4) + 65536
+        at = (int(buf[first]) << 4) + (((first * 40503) & 0xFFFF) >> 12) + 65536
         code = 0
         bit = 2048
         while bit:
