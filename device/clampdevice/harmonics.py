@@ -19,6 +19,7 @@ WINDOW_S = 0.2
 _WINDOWS = 6  # that may end in one record
 # Retuning costs the window begun; at 0.02 Hz order 15 is 0.06 cycles off in 200 ms: 0.6 %.
 _RETUNE_HZ = 0.02
+_TOP_SHARE = 0.36  # of the rate, up to which `goertzel_design` goes
 
 
 class HarmonicsMeter:
@@ -27,7 +28,7 @@ class HarmonicsMeter:
     Args:
         kernels: see `clampdevice.kernels`.
         slot, stride: place of the series in a frame, and values a frame.
-        rate_hz: frames a second; orders at or above 0.49 of it are never told.
+        rate_hz: frames a second; orders at or above 0.36 of it are never told.
         peak: largest distance of a code from the bias.
     """
 
@@ -58,7 +59,7 @@ class HarmonicsMeter:
         cycles = int(WINDOW_S * hz + 0.5)
         self._size = int(cycles * self._rate_hz / hz + 0.5)
         orders = 0
-        while orders < ORDERS and (orders + 1) * hz < 0.49 * self._rate_hz:
+        while orders < ORDERS and (orders + 1) * hz < _TOP_SHARE * self._rate_hz:
             design = self._kernels.goertzel_design(
                 (orders + 1) * hz, self._rate_hz, self._size, self._peak
             )

@@ -20,9 +20,10 @@ import pytest
 
 from clampdevice import replay
 from clamptools.boards import read_board
+from clamptools.interpreter import HEAP as DEVICE_HEAP
 from clamptools.machines import MACHINES, Truth, board_of, scenario
 from clampwire import messages, values
-from support.micropython import HEAP, need_micropython, run_micropython
+from support.micropython import need_micropython, run_micropython
 from support.skips import ROOT
 
 START_US = 12_345_678
@@ -69,7 +70,8 @@ class Run:
         (folder / "scenario.json").write_text(json.dumps(self.scenario))
         driver = folder / "driver.py"
         driver.write_text(DRIVER)
-        done = run_micropython(driver, str(folder), str(START_US), str(SECONDS))
+        arguments = (str(folder), str(START_US), str(SECONDS))
+        done = run_micropython(driver, *arguments, heap=DEVICE_HEAP)
         assert done.returncode == 0, done.output
         lines = [json.loads(line) for line in done.stdout.splitlines()]
         self.channels = next(fields for kind, fields in lines if kind == "describe")
@@ -212,7 +214,9 @@ def test_cost_of_a_device(
     (tmp_path / "scenario.json").write_text(json.dumps(scenario("lathe", 1)))
     (tmp_path / "driver.py").write_text(DRIVER)
     arguments = [str(tmp_path / "driver.py"), str(tmp_path), "0", str(seconds)]
-    program = [need_micropython(), "-X", f"heapsize={HEAP}"] if micropython else [sys.executable]
+    program = (
+        [need_micropython(), "-X", f"heapsize={DEVICE_HEAP}"] if micropython else [sys.executable]
+    )
     device = str(ROOT / "device")
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(

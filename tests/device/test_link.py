@@ -116,6 +116,23 @@ def test_welcome_brings_describe_then_items_then_status():
     assert bench.confirmations == 1 and said[2][1].boot == 5
 
 
+def test_another_description_is_told_before_the_next_item():
+    bench = Bench()
+    bench.welcome()
+    before = bench.link.describe_crc
+    again = ("current1", "current", "A", "", 6400.0, 30.0, 0.1, 0.5, "c-1", CHANNEL[9])
+    bench.link.describe_again([again, CHANNEL])
+    bench.record()
+    said = bench.said()
+    assert _names(said) == ["Describe", "Describe", "Record"]
+    assert said[0][1].calibration == "c-1"
+    assert said[0][1].describe_crc == bench.link.describe_crc != before
+    # A session that begins later hears the new one alone.
+    bench.wait(SILENCE_MS + 1)
+    hello = [message for name, message in bench.said() if name == "Hello"]
+    assert hello[0].describe_crc == bench.link.describe_crc
+
+
 def test_the_boot_number_is_above_what_the_gateway_knows():
     bench = Bench(boot=5)
     bench.record()

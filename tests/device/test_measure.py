@@ -274,6 +274,56 @@ def test_below_the_floor_is_flagged():
     assert bench.records == [(1000, 5, [BELOW_FLOOR], [0.0, 0.0])]
 
 
+def _alone(channel: dict, half: int, state: dict | None, seconds: int, events: list):
+    """The Measurement of one current and a closed input, run for a while."""
+    part = dict(BOARD)
+    part["channels"] = [channel, BOARD["channels"][3]]
+    part["sources"] = {"adc": BOARD["sources"]["adc"], "inputs": {}}
+    part["state"] = state
+    adc = Source(6400.0, 4, 2048, half)
+    measure = Measurement(board.check(part), {"adc": adc, "inputs": Edges()})
+    measure.on_event = lambda *fields: events.append(fields)
+    measure.start(0)
+    for now_us in range(0, 1000000 * seconds, 10000):
+        measure.poll(now_us)
+    return measure
+
+
+def test_a_clamp_that_reads_nothing_while_the_machine_runs_is_a_fault():
+    channel = dict(BOARD["channels"][0])
+    channel["noise_floor"] = 0.5
+    channel["runs_with"] = ["input1"]
+    events: list = []
+    measure = _alone(channel, 1, None, 12, events)
+    faults = [event for event in events if event[2] == FAULT]
+    assert len(faults) == 1
+    assert faults[0][1] == 0
+    assert "reads nothing" in faults[0][4]
+    assert measure.faults == 1
+    events = []
+    _alone(channel, 100, None, 12, events)
+    assert not [event for event in events if event[2] == FAULT]
+
+
+def test_a_floor_is_learned_when_the_machine_is_off():
+    channel = dict(BOARD["channels"][0])
+    state = {"on": {"channels": ["current1"], "above": 1.0}, "working": []}
+    told: list = []
+    for learn in (False, True):
+        channel["learn_floor"] = learn
+        measure = _alone(channel, 2, state, 13, [])
+        measure.on_described = told.append
+        for now_us in range(13000000, 23000000, 10000):
+            measure.poll(now_us)
+        found = measure.channels[0].floor
+        want = 2 * 30 * 3.3 / 4096
+        assert abs(found - (want if learn else 0.0)) < 0.01 * want
+    # Learned before anybody listened, and not told again while it stays the same.
+    assert told == []
+    measure = _alone(channel, 40, state, 24, [])
+    assert measure.channels[0].floor == 0.0  # 1 A is no noise
+
+
 def test_a_board_of_inputs_alone_has_records():
     part = dict(BOARD)
     part["channels"] = [BOARD["channels"][3]]
@@ -294,6 +344,11 @@ def test_a_block_takes_no_memory():
     part = dict(BOARD)
     part["channels"] = [dict(channel) for channel in BOARD["channels"][:3]]
     part["channels"][2]["features"] = ["a", "v_x", "kurtosis_x"]
+    part["channels"][0]["features"] = ["rms", "min", "thd", "frequency", "real", "energy"]
+    part["channels"][0]["voltage"] = "voltage1"
+    part["channels"].append(
+        {"key": "voltage1", "quantity": "voltage", "slot": 2, "v_per_v": 300, "features": ["h3"]}
+    )
     part["sources"] = {name: BOARD["sources"][name] for name in ("adc", "accelerometer")}
     measure = Measurement(
         board.check(part),
@@ -302,6 +357,7 @@ def test_a_block_takes_no_memory():
             "accelerometer": Source(3200.0, 3, 0x8000, 64),
         },
     )
+    measure.channels[0]._mains._harmonics.tune(50.0)  # as after the first record
     measure.start(0)
     measure.poll(60000)  # the first block aligns the grid and may take some
     done = 0
