@@ -39,7 +39,7 @@ class World:
         self.levels: dict = {}
         self.pins: dict = {}
         self.counters: list = []
-        self.watchdog_due = None
+        self.watchdog_due: int | None = None
         self.resets = 0
         self._queue: list = []
         self._busy = False
@@ -149,6 +149,8 @@ class Pin:
     IN, OUT, OPEN_DRAIN = 1, 3, 7
     PULL_DOWN, PULL_UP = 1, 2
     IRQ_RISING, IRQ_FALLING = 1, 2
+    gpio = -1
+    mode: int | None = None
 
     def __new__(cls, gpio, mode=None, pull=-1, *, value=None, drive=None, hold=None) -> "Pin":
         if gpio not in GPIOS:
@@ -215,6 +217,7 @@ class Timer:
     """machine.Timer; ids 0 to 3 are hardware, one object each, -1 a virtual one."""
 
     ONE_SHOT, PERIODIC = 0, 1
+    number = -1
 
     def __new__(cls, number=-1) -> "Timer":
         if number >= 4:

@@ -157,7 +157,7 @@ def test_settings_that_cannot_be_are_refused():
 
 def test_the_fake_knows_the_ports_rules():
     pins = {"sck": fake_esp32.Pin(14), "ws": fake_esp32.Pin(15), "sd": fake_esp32.Pin(32)}
-    good = {"mode": I2S.RX, "bits": 16, "format": I2S.STEREO, "rate": RATE, "ibuf": 8192}
+    good: dict = {"mode": I2S.RX, "bits": 16, "format": I2S.STEREO, "rate": RATE, "ibuf": 8192}
     good.update(pins)
     for change, error in (
         ({"mck": fake_esp32.Pin(0)}, TypeError),

@@ -1,7 +1,7 @@
 """What runs once a sample: the plain form, and the compiled one where there is any."""
 
 
-def offset_binary(buf, first: int, n: int) -> None:
+def offset_binary(buf, first: int, n: int) -> object:
     """Turns `n` signed values in array('H') `buf` into offset binary, in place: 0 is 0x8000."""
     for index in range(first, first + n):
         buf[index] ^= 0x8000

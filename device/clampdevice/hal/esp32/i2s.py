@@ -144,8 +144,9 @@ class I2sSource:
         """Frames read into the buffer whose turn it is; settles the account if there are none."""
         before = self._ticks_us()
         frames = 0
-        if self._poll.poll(0):
-            frames = (self._i2s.readinto(self._bufs[self._which]) or 0) // _FRAME_BYTES
+        i2s = self._i2s
+        if i2s is not None and self._poll.poll(0):
+            frames = (i2s.readinto(self._bufs[self._which]) or 0) // _FRAME_BYTES
         if frames < BUFFER_FRAMES:
             self._lost += self._count.empty(before, self._ticks_us())
         return frames

@@ -1,14 +1,16 @@
 """A block source paced by a timer: the ESP32's own ADC, or an external one without a FIFO.
 
-Owns the callback that takes a frame, the account of what it could not take, and the block's time.
-It is never gapless, and says so: `missed_slots` counts each slot without a sample, a hole of 5 ms
-or more is told as lost frames (which flags the record), a shorter one is part of the uncertainty;
-see `pace.HOLE_US`. What a frame is made of is the scanner's.
+Owns the callback that takes a frame, the account of what it could not take, and the block's
+time. It is never gapless, and says so: `missed_slots` counts each slot without a sample; more than
+one in 50, or more than four at a time, are told as lost frames, which flags the record; the rest
+is part of the uncertainty, see `pace`. What a frame is made of is the scanner's.
 """
+
+from array import array
 
 from clampdevice.frameclock import TICKS_MASK, ticks_diff
 from clampdevice.hal.esp32.framering import FrameRing
-from clampdevice.hal.esp32.pace import HOLE_US, Pacer, period_for
+from clampdevice.hal.esp32.pace import Pacer, period_for
 
 RING_MS = 450
 BLOCK_MS = 20
@@ -48,13 +50,12 @@ class PacedSource:
         self._ticks_us = ticks_us
         self._timer = None
         self.slots = scanner.slots
-        frames = int(rate_hz * (ring_ms + BLOCK_MS) / 1000) + 1
-        self._ring = ring = FrameRing(self.slots, frames)
         self.cost_us = self._measure_cost()
         self._period_us = period_for(rate_hz, self.cost_us, CPU_SHARE)
+        frames = int(rate_hz * (ring_ms + BLOCK_MS) / 1000) + 1
+        self._ring = ring = FrameRing(self.slots, frames)
         self.rate_hz = 1000000 / self._period_us
         self._least = max(1, int(self.rate_hz * BLOCK_MS / 1000))
-        self._hole_slots = max(2, HOLE_US // self._period_us)
         self._pacer = Pacer(self._period_us)
         self._fresh = True
         self._error = None
@@ -65,9 +66,10 @@ class PacedSource:
     def _measure_cost(self) -> float:
         """Microseconds of one frame: the fastest of some, without what came in between."""
         best = 1 << 29
+        frame = array("H", bytes(2 * self.slots))
         for _ in range(_TRIES):
             began = self._ticks_us()
-            self._scanner.read_into(self._ring.buf, 0)
+            self._scanner.read_into(frame, 0)
             best = min(best, ticks_diff(self._ticks_us(), began))
         return float(max(1, best))
 
@@ -111,7 +113,7 @@ class PacedSource:
             pacer.taken -= 1
             pacer.missed -= step - 1
             return
-        ring.put(pacer.due, step - 1 if step > self._hole_slots else 0)
+        ring.put(pacer.due, pacer.to_tell(step))
 
     def take(self, now_us: int) -> list | None:
         """The next block [buf, first, frames, end_us, lost_frames], valid until the next call.
