@@ -21,4 +21,8 @@ def open_hal(config: dict):  # noqa: ANN201 - a Hal of the port, which have no c
         from clampdevice.hal.rp2.hal import Hal
 
         return Hal(config)
+    if sys.platform == "esp32":
+        from clampdevice.hal.esp32.hal import Hal
+
+        return Hal(config)
     raise ValueError("no HAL for platform " + sys.platform)
