@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from clampdevice import board as firmware
+from clampdevice import linear
 from clamptools.boards import BoardError, board_names, read_board
 from clamptools.errors import UserError
 from clamptools.machines import MACHINES, board_of
@@ -169,3 +170,12 @@ def test_a_second_vibration_channel_is_refused(tmp_path: Path) -> None:
     extra = '[[channel]]\nkey = "vibration2"\nquantity = "vibration"\n'
     text = GOOD.replace("[state]", extra + "\n[state]")
     assert "second channel" in _problems(tmp_path, text)[0]
+
+
+def test_every_curve_of_the_firmware_can_be_named(tmp_path: Path) -> None:
+    path = tmp_path / "bench.toml"
+    for name in ("none", *linear.CHIPS):
+        path.write_text(GOOD.replace("vref_v = 3.3", f'vref_v = 3.3\nlinearise = "{name}"'))
+        assert firmware.check(read_board(path))["sources"]["adc"]["linearise"] == name
+    (problem,) = _problems(tmp_path, path.read_text().replace(linear.CHIPS[-1], "esp32"))
+    assert "adc.linearise" in problem

@@ -35,13 +35,18 @@ class SpoolTable(Settings):
 
 
 class AdcTable(Settings):
-    """[adc]: rates are of one slot; `zero_lsb` is the bias in codes."""
+    """[adc]: rates are of one slot; `zero_lsb` is the bias in codes.
+
+    `linearise` names the curve by which codes are straightened, or "none"; left out, it is that
+    of the chip's own converter.
+    """
 
     rate_hz: Annotated[float, Field(ge=100, le=100_000)]
     slots: Annotated[int, Field(ge=1, le=8)]
     bits: Annotated[int, Field(ge=8, le=16)] = 12
     vref_v: Annotated[float, Field(gt=0, le=5.5)]
     zero_lsb: Annotated[float, Field(gt=0)] | None = None
+    linearise: Literal["none", "rp2040", "rp2350"] | None = None
     vref_tolerance_pct: _Share | None = None
     linearity_lsb: Annotated[float, Field(ge=0)] | None = None
     lowpass_hz: _Positive | None = None
@@ -119,14 +124,35 @@ class VoltageTable(AnalogTable):
     features: list[Annotated[str, Field(pattern=f"^({_ANALOG})$")]] | None = None
 
 
+class SeverityTable(Settings):
+    """[channel.severity]: the machine as ISO 20816-3 asks for it, and the limits from there."""
+
+    power_kw: Annotated[float, Field(gt=15)]
+    group: Literal[1, 2]
+    mounting: Literal["rigid", "flexible"]
+    limits_mm_s: Annotated[list[float], Field(min_length=3, max_length=3)]
+
+
 class VibrationTable(ChannelTable):
     """An accelerometer; `axes` names the slots of its frame in order."""
 
     axes: Annotated[str, Field(pattern="^(x|xy|xyz)$")] = "xyz"
     noise_floor: Annotated[float, Field(ge=0)] | None = None
     features: (
-        list[Annotated[str, Field(pattern="^(a|(a|mean|peak|crest|kurtosis|v)_[xyz])$")]] | None
+        list[
+            Annotated[
+                str,
+                Field(
+                    pattern="^(a|clipped|temperature|ratio|zone|band[1-8]|"
+                    "(a|mean|peak|pp|crest|kurtosis|v|frequency|fa|band[1-8])_[xyz])$"
+                ),
+            ]
+        ]
+        | None
     ) = None
+    bands: Annotated[list[list[float]], Field(min_length=1, max_length=8)] | None = None
+    spectrum_points: Literal[256, 512, 1024, 2048] | None = None
+    severity: SeverityTable | None = None
 
 
 class InputTable(ChannelTable):

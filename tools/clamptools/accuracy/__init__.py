@@ -1,13 +1,13 @@
 """docs/accuracy.md: how near the firmware's numbers are to the ideal waveform.
 
 Owns the order of the sections and the words above them. What is measured is the firmware's own
-code, run by `chain.py`; waves and truth are `waves.py`, the sections `ideal.py` and `chip.py`.
-Needs no data but its own: the document is the same wherever it is made.
+code, run by `chain.py`; waves and truth are `waves.py`, the sections `ideal.py`, `chip.py`,
+`mains.py` and `power.py`. Needs no data but its own: the document is the same wherever it is made.
 """
 
 from __future__ import annotations
 
-from clamptools.accuracy import chip, ideal
+from clamptools.accuracy import chip, ideal, mains, power
 from clamptools.accuracy.report import summary
 
 _HEAD = """# Accuracy
@@ -26,8 +26,6 @@ A target that is missed is listed as missed. No number here is adjusted."""
 
 _ROOM = """## Not in here yet
 
-- Mains frequency to 0.02 Hz, harmonics and THD, real power and power factor with the skew between
-  slots: these features have no section yet.
 - A table refined on the board itself, which would take the differences between boards away."""
 
 
@@ -43,6 +41,9 @@ def render() -> str:
         chip.boards("rp2350", chip.GOOD_ZERO_LSB),
         ideal.windows(),
         ideal.drift(),
+        mains.frequency(),
+        mains.harmonics(),
+        power.power(),
     ]
     verdicts = [verdict for section in sections for verdict in section.verdicts]
     parts = [_HEAD, summary(verdicts), *(section.text() for section in sections), _ROOM]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,18 +83,21 @@ class Reading:
 
 
 def measure(
-    setup: Setup,
+    setups: Sequence[Setup],
     signals: Sequence[np.ndarray],
     channels: Sequence[dict[str, Any]] = CURRENT,
     slots: int = 1,
-) -> list[Reading]:
-    """Plays signals one after another through one device, and parts what it says.
+) -> list[list[Reading]]:
+    """Plays signals one after another through one device a setup, and parts what it says.
 
     Args:
-        setup: The converter.
+        setups: The converters; all hear the same signals.
         signals: Each of whole seconds, in LSB from the bias; (samples,) or (samples, slots).
         channels: As in board.json; a current needs `a_per_v` 1 for amperes that are LSB.
         slots: Of the ADC, each with RATE_HZ.
+
+    Returns:
+        A reading of each signal, for each setup.
 
     Raises:
         UserError: The firmware refused; with its words.
@@ -103,11 +106,16 @@ def measure(
     seconds = [signal.shape[0] / RATE_HZ for signal in signals]
     if any(s != int(s) or not s for s in seconds):
         raise ValueError(f"signals are of whole seconds, not {seconds}")
+    told = _run([_job(setup, channels, slots) for setup in setups], signals)
+    return [_parted(lines, [int(s) for s in seconds]) for lines in told]
+
+
+def _job(setup: Setup, channels: Sequence[dict[str, Any]], slots: int) -> dict[str, Any]:
     parts = [dict(part) for part in channels]
     if setup.floor_lsb:
         for part in parts:
             part["noise_floor"] = setup.floor_lsb
-    job = {
+    return {
         "kind": "board",
         "channels": parts,
         "adc": {
@@ -122,22 +130,24 @@ def measure(
         "seed": setup.seed,
         **({"model": setup.model} if setup.model else {}),
     }
-    return _parted(_run(job, signals), [int(s) for s in seconds])
 
 
-def _run(job: dict[str, Any], signals: Sequence[np.ndarray]) -> Iterator[tuple[str, Any]]:
-    """Yields the lines of the firmware as (kind, content)."""
+def _run(
+    jobs: Sequence[dict[str, Any]], signals: Sequence[np.ndarray]
+) -> list[list[tuple[str, Any]]]:
+    """The lines of each job as (kind, content); one process for all, since starting costs."""
     interpreter = find_interpreter()
     with tempfile.TemporaryDirectory(prefix="clampwork-accuracy-") as name:
         folder = Path(name)
         with (folder / "samples").open("wb") as file:
             for signal in signals:
                 file.write(np.rint(signal * PLAYED_PER_LSB).astype("<i4").tobytes())
-        (folder / "job.json").write_text(json.dumps({**job, "file": str(folder / "samples")}))
+        paths = [folder / f"job{number}.json" for number in range(len(jobs))]
+        for path, job in zip(paths, jobs, strict=True):
+            path.write_text(json.dumps({**job, "file": str(folder / "samples")}))
+        script = device_dir() / "clampdevice" / "replay.py"
         done = subprocess.run(
-            interpreter.command(
-                device_dir() / "clampdevice" / "replay.py", str(folder / "job.json"), heap=_HEAP
-            ),
+            interpreter.command(script, *map(str, paths), heap=_HEAP),
             env=interpreter.environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -147,11 +157,16 @@ def _run(job: dict[str, Any], signals: Sequence[np.ndarray]) -> Iterator[tuple[s
     if done.returncode != 0:
         words = (done.stderr + done.stdout).strip().splitlines()
         raise UserError(f"the firmware refused it: {words[-1] if words else 'no word'}")
+    told: list[list[tuple[str, Any]]] = []
     for line in done.stdout.splitlines():
-        yield from json.loads(line).items()
+        ((kind, content),) = json.loads(line).items()
+        if kind == "describe":  # the first line of a job
+            told.append([])
+        told[-1].append((kind, content))
+    return told
 
 
-def _parted(lines: Iterator[tuple[str, Any]], seconds: list[int]) -> list[Reading]:
+def _parted(lines: list[tuple[str, Any]], seconds: list[int]) -> list[Reading]:
     channels: list[list[Any]] = []
     windows: dict[str, list[dict[str, float | None]]] = {}
     records: list[tuple[tuple[int, ...], tuple[float | None, ...]]] = []

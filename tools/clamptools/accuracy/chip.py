@@ -6,6 +6,8 @@ from which that mean was made, and where the bias should sit.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from clamptools.accuracy.chain import ZERO_LSB, Reading, Setup, measure
@@ -24,7 +26,7 @@ CALIBRATED_AT = 1000
 BOARDS = 5
 _BOARD_HZ = 49.97
 _WAVE_S = 2
-_BOARD_S = 4
+_BOARD_S = 3
 
 
 def waves() -> Section:
@@ -53,10 +55,9 @@ def waves() -> Section:
     )
     errors: dict[tuple[str, str, int], Worst] = {}
     verdict = Worst()
-    for name, setup in setups:
-        for (shape, hz, pct), signal, reading in zip(
-            cases, signals, measure(setup, signals), strict=True
-        ):
+    told = measure([setup for _name, setup in setups], signals)
+    for (name, _setup), readings in zip(setups, told, strict=True):
+        for (shape, hz, pct), signal, reading in zip(cases, signals, readings, strict=True):
             error, true = _error(reading, signal)
             errors.setdefault((shape.name, name, pct), Worst()).take(error, f"{hz:g} Hz")
             if name == "with table" and true >= FROM_LSB:
@@ -90,17 +91,20 @@ def boards(chip: str, zero_lsb: float) -> Section:
         curve beside it.
         """
     )
-    mean, single = _boards(chip, zero_lsb)
+    tables = ("none", chip)
+    found = _errors(chip, tables, [zero_lsb])
     rows = []
     worst = Worst()
     for i, peak in enumerate(PEAKS_LSB):
         row = [f"{peak}"]
-        for table in ("none", chip):
-            raw, calibrated = single[table][:, i], _calibrated(single[table])[:, i]
-            row += [fixed(float(mean[table][i]), 2, sign=True), span(raw), span(calibrated)]
+        for table in tables:
+            mean, single = found[table, zero_lsb][0], found[table, zero_lsb][1:]
+            calibrated = _calibrated(single)[:, i]
+            row += [fixed(float(mean[i]), 2, sign=True), span(single[:, i]), span(calibrated)]
         rows.append(row)
         if peak >= 40:
-            worst.take(_calibrated(single[chip])[:, i], f"peak {peak} LSB")
+            single = found[chip, zero_lsb][1:]
+            worst.take(_calibrated(single)[:, i], f"peak {peak} LSB")
     section.table(
         (
             "peak, LSB", "without table: mean", "as it is", "calibrated",
@@ -127,9 +131,8 @@ def bias(chip: str) -> Section:
         """
     )
     rows = []
-    for zero_lsb in ZEROS_LSB:
-        _mean, single = _boards(chip, zero_lsb, peaks, tables=(chip,))
-        worst = np.max(np.abs(_calibrated(single[chip], peaks)), axis=0)
+    for (_table, zero_lsb), errors in _errors(chip, [chip], ZEROS_LSB, peaks).items():
+        worst = np.max(np.abs(_calibrated(errors[1:], peaks)), axis=0)
         rows.append((f"{zero_lsb:g}", *(fixed(float(w), 2) for w in worst[:-1])))
     section.table(("bias, code", *(f"peak {peak} LSB" for peak in peaks[:-1])), rows)
     return section
@@ -141,23 +144,20 @@ def _error(reading: Reading, signal: np.ndarray) -> tuple[float, float]:
     return (whole(reading.record_values()) / true - 1) * 100, true
 
 
-def _boards(
-    chip: str,
-    zero_lsb: float,
-    peaks: tuple[int, ...] = PEAKS_LSB,
-    tables: tuple[str, ...] | None = None,
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Errors in %: of the mean curve, shape (peaks,), of the boards, (BOARDS, peaks), by table."""
+def _errors(
+    chip: str, tables: Sequence[str], zeros: Sequence[float], peaks: tuple[int, ...] = PEAKS_LSB
+) -> dict[tuple[str, float], np.ndarray]:
+    """Errors in % of sines by table and bias, shape (1 + BOARDS, peaks), the mean curve first."""
+    models = (chip, *(f"{chip}-{number}" for number in range(1, BOARDS + 1)))
+    keys = [(table, zero) for table in tables for zero in zeros]
     signals = [SINE.signal(_BOARD_HZ, peak, _BOARD_S, i) for i, peak in enumerate(peaks)]
-    mean: dict[str, np.ndarray] = {}
-    single: dict[str, np.ndarray] = {}
-    for table in tables or ("none", chip):
-        found = []
-        for model in (chip, *(f"{chip}-{number}" for number in range(1, BOARDS + 1))):
-            readings = measure(Setup(model, table, NOISE_LSB, zero_lsb), signals)
-            found.append([_error(r, s)[0] for r, s in zip(readings, signals, strict=True)])
-        mean[table], single[table] = np.array(found[0]), np.array(found[1:])
-    return mean, single
+    setups = [Setup(model, table, NOISE_LSB, zero) for table, zero in keys for model in models]
+    errors = [
+        [_error(r, s)[0] for r, s in zip(readings, signals, strict=True)]
+        for readings in measure(setups, signals)
+    ]
+    shaped = np.array(errors).reshape(len(keys), len(models), len(peaks))
+    return dict(zip(keys, shaped, strict=True))
 
 
 def _calibrated(errors: np.ndarray, peaks: tuple[int, ...] = PEAKS_LSB) -> np.ndarray:

@@ -63,7 +63,7 @@ def ideal_sine() -> Section:
         SINE.signal(hz, RANGE_LSB * pct / 100, _SECONDS, case)
         for case, (pct, hz) in enumerate(cases)
     ]
-    readings = measure(Setup(), signals)
+    (readings,) = measure([Setup()], signals)
     rows = []
     beyond, firmware = Worst(), Worst()
     for pct in LEVELS_PCT:
@@ -116,8 +116,7 @@ def below() -> Section:
         """
     )
     signals = [SINE.signal(49.97, peak, 10, i) for i, peak in enumerate(LOW_LSB)]
-    plain = measure(Setup(), signals)
-    noisy = measure(Setup(noise_lsb=NOISE_LSB), signals)
+    plain, noisy = measure([Setup(), Setup(noise_lsb=NOISE_LSB)], signals)
     rows = []
     worst = Worst()
     for peak, signal, one, other in zip(LOW_LSB, signals, plain, noisy, strict=True):
@@ -172,7 +171,7 @@ def windows() -> Section:
     rows = []
     cases = [(shape, hz) for shape, all_hz in WAVES for hz in all_hz]
     signals = [shape.signal(hz, RANGE_LSB, _LONG_S, i) for i, (shape, hz) in enumerate(cases)]
-    readings = measure(Setup(), signals)
+    (readings,) = measure([Setup()], signals)
     for (shape, hz), signal, reading in zip(cases, signals, readings, strict=True):
         own = RANGE_LSB * shape.rms(hz)
         records = reading.record_values()
@@ -214,7 +213,8 @@ def drift() -> Section:
     ]
     kinds += [(f"step of {lsb} LSB", step(lsb, 0.5, 2), lsb**2 / 4, 0.0) for lsb in _STEPS]
     sines = [(peak, SINE.signal(49.97, peak, 2, i)) for i, peak in enumerate(_DRIFT_PEAKS)]
-    readings = iter(measure(Setup(), [sine + kind[1] for kind in kinds for _peak, sine in sines]))
+    signals = [sine + kind[1] for kind in kinds for _peak, sine in sines]
+    readings = iter(measure([Setup()], signals)[0])
     rows = []
     for name, _signal, added, with_sine in kinds:
         row = [name]
