@@ -65,14 +65,16 @@ class Bench:
         self.collisions -= 1
         return self.collisions < 0
 
-    def feed(self, amps: float, windows: int = 5) -> float | None:
+    def feed(self, amps: float, windows: int = 5) -> float:
         """RMS of a record of a square wave."""
         half = round(amps / A_PER_LSB)
         buf = array("H", [2070 - half, 2070 + half] * 640)
         for _ in range(windows):
             self.channel.add(buf, 0, 1280)
             self.channel.close(False)
-        return self.channel.record()[1][0]
+        rms = self.channel.record()[1][0]
+        assert rms is not None
+        return rms
 
     def run(self, name: str, args: dict, status: int = OK) -> dict:
         got, body = self.commands.run(name, json.dumps(args).encode())
@@ -95,7 +97,6 @@ def test_lines_between_points():
 def test_the_present_reading_against_a_meter():
     bench = Bench()
     reading = bench.feed(5.0)
-    assert reading is not None
     told = bench.calibrate(reference_value=5.2, reference="meter 7", uncertainty_pct=1.0)
     assert told["date"] == "2025-11-21"
     assert abs(told["gain"] - 5.2 / reading) < 1e-6
@@ -109,6 +110,7 @@ def test_the_present_reading_against_a_meter():
 def test_more_points_make_lines():
     bench = Bench()
     points = ((2.0, 2.1), (10.0, 10.1), (20.0, 19.6))
+    told: dict = {}
     for amps, true in points:
         bench.feed(amps)
         told = bench.calibrate(reference_value=true, add=True)
@@ -118,6 +120,7 @@ def test_more_points_make_lines():
         assert abs(bench.feed(amps) - true) < 0.001
     between = bench.feed(15.0)
     reading = bench.channel.reading
+    assert reading is not None
     want = reading * ((10.1 / 10 + 19.6 / 20) / 2)
     assert abs(between - want) < 0.01
     # The same place again replaces its point.

@@ -148,7 +148,7 @@ def test_a_counter_travels_exactly_and_never_falls():
     channel.join((channel,))
     layout = tuple((code, mult, exp) for _k, _u, code, mult, exp in channel.describe()[-1])
     assert [code for code, _m, _e in layout] == [72, 73, 73, 73]
-    before = None
+    before: list = []
     buf = array("H", [2048 - 400, 2048 + 400] * 640)
     for _ in range(20):
         for _ in range(5):
@@ -156,7 +156,7 @@ def test_a_counter_travels_exactly_and_never_falls():
             channel.close(False)
         _flags, values = channel.record()
         told = unpack_values(layout, pack_values(layout, values))
-        if before is not None:
+        if before:
             assert all(new >= old for new, old in zip(told[1:], before[1:]))
             assert told[3] == before[3] + 1
         before = told
