@@ -112,6 +112,8 @@ def _check_channel(channel: dict, sources: dict, keys: list, problems: list) -> 
     elif quantity == "voltage":
         problems += _no_numbers(key, channel, ("v_per_v",))
         _check_features(channel, names.VOLTAGE, problems)
+    elif quantity == "vibration":
+        _check_vibration(channel, problems)
     elif quantity == "input":
         if not _is_number(channel.get("index")):
             problems.append(f"{key}: index {channel.get('index')!r}; the number of the input")
@@ -148,6 +150,35 @@ def _check_features(channel: dict, known: tuple, problems: list) -> None:
             ct_limits(channel["ct_class"])
         except ValueError as error:
             problems.append(f"{key}.ct_class: {error}")
+
+
+def _check_vibration(channel: dict, problems: list) -> None:
+    key = channel["key"]
+    _check_features(channel, names.vibration(channel.get("axes", "xyz")), problems)
+    bands = channel.get("bands")
+    if bands is not None and not (
+        isinstance(bands, list)
+        and 1 <= len(bands) <= len(names.BANDS)
+        and all(
+            isinstance(band, list) and len(band) == 2 and all(map(_is_number, band))
+            and 0 <= band[0] < band[1]
+            for band in bands
+        )
+    ):  # fmt: skip
+        problems.append(f"{key}.bands: 1 to 8 pairs [low, high] in Hz, not {bands!r}")
+    points = channel.get("spectrum_points")
+    if points not in (None, 256, 512, 1024, 2048):
+        problems.append(f"{key}.spectrum_points: {points!r}; 256, 512, 1024 or 2048")
+    if "severity" in channel:
+        from clampdevice import severity
+
+        problems += [
+            f"{key}.severity.{problem}" for problem in severity.problems_of(channel["severity"])
+        ]
+    elif "zone" in channel.get("features", ()):
+        problems.append(
+            f"{key}.features: zone needs severity: power_kw, group, mounting and limits_mm_s"
+        )
 
 
 def _check_power(channel: dict, problems: list) -> None:

@@ -5,10 +5,17 @@ before both. What a board does not use is not loaded.
 """
 
 from clampdevice.commands import BadArguments
-from clampdevice.states import DEFAULT_HYSTERESIS_PCT, MachineState, ThresholdJudge
+from clampdevice.states import (
+    DEFAULT_HYSTERESIS_PCT,
+    WORKING,
+    MachineState,
+    ThresholdJudge,
+    short,
+)
 
 # A learned level is a clear one, so that working counts from one window on: a cut of 0.3 s, which
 # fills one window for certain, is told.
+BASELINE_WINDOWS = 300  # as baseline.WINDOWS, which is not loaded for a number
 LEARNED_MIN_S = {"working": 0.2}
 
 
@@ -38,16 +45,49 @@ class Status:
 
             judge = LampJudge(channels, judge)
         self.machine = MachineState(judge, min_s)
+        self._shaking = []  # channels with a baseline
+        for channel in channels:
+            extra = getattr(channel, "extra", None)
+            if extra is not None and extra.wants_ratio:
+                from clampdevice.baseline import Baseline
+
+                extra.baseline = Baseline(channel.key, files)
+                self._shaking.append(channel)
+
+    def window(self, begin_us: int, end_us: int) -> tuple | None:
+        """See `MachineState.window`; a window of work also goes to the baselines."""
+        news = self.machine.window(begin_us, end_us)
+        if self.machine.state == WORKING:
+            for channel in self._shaking:
+                channel.extra.baseline.take(channel.level)
+        return news
+
+    def why(self) -> dict:
+        """The answer to the command `why`."""
+        answer = self.machine.why()
+        for channel in self._shaking:
+            baseline = channel.extra.baseline
+            answer["baseline"] = {
+                "of": channel.key,
+                "level": short(baseline.level),
+                "learning": [baseline.windows, BASELINE_WINDOWS],
+            }
+        return answer
 
     def keep(self, now_us: int) -> bool:
-        """Writes what was learned if that is due. True if it was done."""
-        return self.learned is not None and self.learned.keep(now_us)
+        """Writes what was learned if that is due, one file a call. True if it was done."""
+        if self.learned is not None and self.learned.keep(now_us):
+            return True
+        return any(channel.extra.baseline.keep(now_us) for channel in self._shaking)
 
     def relearn(self) -> None:
-        """Forgets what was learned. Raises ValueError where nothing is learned."""
-        if self.learned is None:
+        """Forgets states and baselines. Raises ValueError where nothing is learned."""
+        if self.learned is None and not self._shaking:
             raise ValueError("this board has thresholds of its own: there is nothing to relearn")
-        self.learned.forget()
+        if self.learned is not None:
+            self.learned.forget()
+        for channel in self._shaking:
+            channel.extra.baseline.forget()
 
 
 def state_commands(status: Status | None) -> tuple:
@@ -56,7 +96,7 @@ def state_commands(status: Status | None) -> tuple:
     def why(_args: dict) -> dict:
         if status is None:
             return {"state": "unknown", "reason": "board.json has no state: nothing tells one"}
-        return status.machine.why()
+        return status.why()
 
     def relearn(_args: dict) -> dict:
         if status is None:
@@ -65,7 +105,7 @@ def state_commands(status: Status | None) -> tuple:
             status.relearn()
         except ValueError as error:
             raise BadArguments(str(error))
-        return status.machine.why()
+        return status.why()
 
     return (("why", why), ("relearn", relearn))
 

@@ -138,7 +138,7 @@ class Measurement:
             self._inputs.start(now_us)
             for _index, channel in self._input_channels:
                 channel.start(self._inputs.level(channel.config["index"]))
-                channel.counted = getattr(self._inputs, "pulses", None)
+                channel.count_by(getattr(self._inputs, "pulses", None))
 
     def poll(self, now_us: int) -> int:
         """Does what there is to do, at most to the end of one window. 0 if there was nothing.
@@ -231,8 +231,8 @@ class Measurement:
                 self._frames = self._frames or channel.level is not None
                 if self.on_window is not None:
                     self.on_window(index, end_us, channel.window_features())
-        if self._state is not None:
-            change = self._state.window(end_us - WINDOW_US, end_us)
+        if self.status is not None:
+            change = self.status.window(end_us - WINDOW_US, end_us)
             if change is not None:
                 at_us, state, text = change
                 self._tell(at_us, messages.NO_CHANNEL, STATE, state, text)

@@ -15,6 +15,21 @@ CURRENT = VOLTAGE + ("apparent", "real", "pf") + COUNTERS
 PAIRED = ("real", "pf", "energy")
 APPARENT = ("apparent", "apparent_energy")
 
+# Of a vibration: the vector's, and those of each axis, as `a_x`. BANDS are both.
+BANDS = tuple("band" + str(number) for number in range(1, 9))
+VECTOR = ("a", "clipped", "temperature", "ratio", "zone") + BANDS
+PER_AXIS = ("a", "mean", "peak", "crest", "kurtosis", "v", "pp", "frequency", "fa") + BANDS
+_EXTRA = ("clipped", "temperature", "ratio", "zone", "pp", "frequency", "fa") + BANDS
 INPUT = ("state", "count")
 # Of an input: a light of the machine's stack, or a contact that is closed while it works.
 ROLES = ("red", "green", "contact", "amber", "blue")
+
+
+def is_extra(feature: str) -> bool:
+    """Whether a feature of a vibration is one of `vibrationextra.py`."""
+    return feature.split("_", 1)[0] in _EXTRA
+
+
+def vibration(axes: str) -> tuple:
+    """All that a vibration with these axes can be asked for."""
+    return VECTOR + tuple(stem + "_" + axis for stem in PER_AXIS for axis in axes)

@@ -26,8 +26,6 @@ class InputChannel:
     Attributes:
         count: changes to 1.
         tells: whether a change is an event.
-        counted: None, or a function of the index that gives the pulses a counter in hardware has
-            seen; it is asked at the end of a record.
     """
 
     quantity = "input"
@@ -42,7 +40,7 @@ class InputChannel:
         self._debounce_us = int(1000 * debounce_ms)
         self.tells = config.get("events", not counts)
         self.count = 0
-        self.counted = None
+        self._pulses = None
         self.state = None
         self._before = None
         self._changed_us = 0
@@ -61,6 +59,15 @@ class InputChannel:
     def start(self, level: int) -> None:
         """The level at the start of sampling."""
         self.state = self._before = self._raw = level
+
+    def count_by(self, pulses) -> None:
+        """Takes the count from hardware, at the end of each record.
+
+        Args:
+            pulses: a function of the index that gives the rising edges since power-up; None to
+                count the edges that come here.
+        """
+        self._pulses = pulses
 
     def edge(self, level: int, at_us: int) -> None:
         """A raw edge to `level`; edges come in the order of their time."""
@@ -87,6 +94,6 @@ class InputChannel:
     def record(self, end_us: int) -> tuple:
         """(flags, values): the level at the record's end, and the count."""
         state = self._before if self._changed_us > end_us else self.state
-        if self.counted is not None:
-            self.count = self.counted(self.config["index"]) % COUNT_WRAP
+        if self._pulses is not None:
+            self.count = self._pulses(self.config["index"]) % COUNT_WRAP
         return 0, [state if key == "state" else self.count for key in self._features]

@@ -8,6 +8,7 @@ without gravity, peak, crest factor, kurtosis, and velocity RMS from 10 to 1000 
 from array import array
 from math import nan, pi, sqrt
 
+from clampdevice import names
 from clampdevice.feature import STANDARD_GRAVITY_M_S2, signed, unsigned, without_noise
 from clampdevice.window import FRAC_BITS, Window
 from clampwire.values import BELOW_FLOOR, CLIPPED, GAP
@@ -92,9 +93,10 @@ class VibrationChannel:
 
     `a` is the RMS of the acceleration vector without its mean, so without gravity: the root of
     the sum of the axes' variances, noise taken off in quadrature, 0 with the flag below_floor
-    where less than the noise is left. Per axis, as `a_x`: `a`, `mean` (gravity), `peak`, `crest`,
-    `kurtosis` (Pearson, 3 for a Gaussian) and `v`, the velocity RMS. Crest factor and kurtosis
-    are withheld below the floor, velocity in the first second after start and after a gap.
+    where less than the noise is left. Per axis, as `a_x`: `a`, `mean` (gravity), `peak` (from the
+    mean), `crest`, `kurtosis` (Pearson, 3 for a Gaussian) and `v`, the velocity RMS. Crest factor
+    and kurtosis are withheld below the floor, velocity in the first second after start and after
+    a gap. What `vibrationextra.py` owns comes only where it is asked for.
 
     Args:
         config: the channel's part of board.json: optional `axes` ("xyz"; an axis of the sensor a
@@ -120,7 +122,7 @@ class VibrationChannel:
         half = 1 << (sensor["bits"] - 1)
         self._range_m_s2 = half * self._m_s2_per_lsb
         self._rate_hz = source.rate_hz
-        velocity = any(key.startswith("v_") for key in self._features)
+        velocity = any(key.startswith("v_") or key == "zone" for key in self._features)
         design = kernels.velocity_design(source.rate_hz) if velocity else None
         self._axes = tuple(
             _Axis(kernels, slot, source.slots, half, design) for slot in range(len(axes))
@@ -134,6 +136,11 @@ class VibrationChannel:
         self._v_floor_mm_s = _velocity_of_noise(self._axis_floor, source.rate_hz)
         self._settling = SETTLING_WINDOWS
         self._gap = False
+        self.extra = None
+        if any(names.is_extra(key) for key in self._features):
+            from clampdevice.vibrationextra import Extra
+
+            self.extra = Extra(config, self._features, axes, source, kernels)
         self.level = None  # of the window closed last: `a`, m/s2; None without samples
 
     def describe(self) -> tuple:
@@ -147,6 +154,8 @@ class VibrationChannel:
             "kurtosis": ("", "", ord("H"), 10, -4),
             "v": unsigned("", "mm/s", _V_LIMIT_MM_S),
         }
+        if self.extra is not None:
+            per_axis.update(self.extra.describe(most))
         features = []
         for key in self._features:
             _key, unit, code, mult, exp = per_axis[key.split("_")[0]]
@@ -169,6 +178,8 @@ class VibrationChannel:
         """Adds `n` frames, the first of which begins at `buf[first]`."""
         for axis in self._axes:
             axis.add(buf, first, n)
+        if self.extra is not None:
+            self.extra.add(buf, first, n)
 
     def close(self, gap: bool) -> None:
         """Ends a window; `gap` says that samples of it are missing."""
@@ -182,6 +193,8 @@ class VibrationChannel:
             axis.close(settled)
             square += axis.window.rms_q * axis.window.rms_q
         self._gap = self._gap or gap
+        if self.extra is not None:
+            self.extra.close(gap, [axis.window for axis in self._axes])
         filled = self._axes[0].window.n
         self.level = without_noise(self._m_s2(sqrt(square)), self._floor) if filled else None
 
@@ -208,6 +221,8 @@ class VibrationChannel:
             states.append((axis.window.take_record(), axis.record_v_q, axis.record_v_n, moments))
             axis.record_v_q = axis.record_v_n = axis.record_m2 = axis.record_m4 = 0
         features, below = self._values(states)
+        if self.extra is not None:
+            self.extra.record(features, self._m_s2_per_lsb, self._axis_floor)
         flags = BELOW_FLOOR if below else 0
         if any(state[0][4] for state in states):
             flags |= CLIPPED

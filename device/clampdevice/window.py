@@ -18,8 +18,8 @@ class Window:
 
     `add` allocates nothing and may be called for any number of pieces; `close` ends the window
     and adds it to the record. After `close`, in LSB with `FRAC_BITS` fractional bits: `rms_q`
-    around the window's own mean, `mean_q` as it is, `peak_q` = max |x - mean|; `rails` is the
-    number of samples at a rail, `n` of all samples, 0 for an empty window.
+    around the window's own mean, `mean_q` as it is, `peak_q` = max |x - mean|, `pp_q` = max -
+    min; `rails` is the number of samples at a rail, `n` of all samples, 0 for an empty window.
 
     Args:
         kernels: the module `clampdevice.kernels`, or what stands for it.
@@ -51,7 +51,7 @@ class Window:
         self._rail_hi = rail_hi
         self._acc = array("I", [0] * kernels.ACC_WORDS)
         kernels.clear_acc(self._acc)
-        self.n = self.rms_q = self.mean_q = self.peak_q = self.rails = 0
+        self.n = self.rms_q = self.mean_q = self.peak_q = self.pp_q = self.rails = 0
         self.s = 0
         self.low_q = self.high_q = 0
         self._clear_record()
@@ -79,7 +79,7 @@ class Window:
         self.n = n
         self.s = s
         if not n:
-            self.rms_q = self.mean_q = self.peak_q = self.rails = 0
+            self.rms_q = self.mean_q = self.peak_q = self.pp_q = self.rails = 0
             return
         bits = self._frac_bits
         low, high = acc[4], acc[5]
@@ -87,6 +87,7 @@ class Window:
             low, high = self._lut[low], self._lut[high]
         self.rms_q = self._kernels.rms_q(acc, bits)
         self.mean_q = ((s << bits) + (n >> 1)) // n
+        self.pp_q = (high - low) << bits
         self.peak_q = max((high << bits) - self.mean_q, self.mean_q - (low << bits))
         self.rails = acc[6]
         self._record_n += n

@@ -81,7 +81,7 @@ def test_a_count_wraps_before_the_value_that_means_missing():
 def test_a_counter_in_hardware_is_asked():
     channel = InputChannel({"key": "input1", "index": 3, "features": ["count"]})
     channel.start(0)
-    channel.counted = lambda index: 1000 + index
+    channel.count_by(lambda index: 1000 + index)
     assert channel.record(20) == (0, [1003])
 
 
