@@ -20,6 +20,8 @@ FLASH_US = 80000
 LOOK_US = 10000
 SPI_HZ = 1000000
 I2C_HZ = 400000
+# An ADC's own oscillator may be a tenth slow (ADS1115 data sheet); then it is not ready in time.
+_OWN_CLOCK = 1.1
 
 
 def open_bus(part: dict, machine, path: str) -> base.Spi | base.I2c:
@@ -86,22 +88,44 @@ def fifo_source(part: dict, machine, sleep_us, ticks_us) -> FifoSource:
     return FifoSource(cls(bus, sleep_us), part["rate_hz"], part["range_g"], ticks_us)
 
 
-def scanner(part: dict, machine, sleep_us):  # noqa: ANN201 - any driver that scans
-    """The external ADC of board.json: `driver`, `bus`, `rate_hz`, `range`; for a PacedSource.
+def scanner(part: dict, machine, ticks_us):  # noqa: ANN201 - any driver that scans
+    """The external ADC of board.json as (driver, whether it converts by its own clock).
+
+    Keys: `driver`, `bus`, `inputs` of each slot, `rate_hz` of a frame, `range_v`: the reference of
+    a MCP3208, full scale of an ADS1115.
 
     Raises:
         ValueError: what the board asks for cannot be.
         OSError: the bus is silent, or another chip answers.
     """
-    cls = drivers.load(part["driver"])
+    name = part["driver"]
+    cls = drivers.load(name)
     if cls.kind != "scan":
-        raise ValueError(f"sources.adc.driver: {part['driver']} is no ADC")
+        raise ValueError(f"sources.adc.driver: {name} is no ADC")
+    inputs = part.get("inputs", [])
+    if len(inputs) != part["slots"]:
+        raise ValueError(f"sources.adc: {part['slots']!r} slots and {len(inputs)} inputs")
     bus = open_bus(part.get("bus", {}), machine, "sources.adc.bus")
-    driver = cls(bus, sleep_us)
-    driver.configure(part["rate_hz"], part.get("range", part["vref_v"]))
-    driver.start()
-    if driver.slots != part["slots"]:
+    rate_hz = part["rate_hz"]
+    range_v = part.get("range_v", part["vref_v"])
+    if cls.rates_hz:
+        fastest = cls.rates_hz[-1]
+        most_hz = int(fastest / _OWN_CLOCK / len(inputs))
+        if rate_hz > most_hz:
+            raise ValueError(
+                f"sources.adc.rate_hz: {rate_hz:g}; {name} converts {fastest} times a second, "
+                f"so {most_hz} frames of {len(inputs)} inputs at most"
+            )
+        driver = cls(bus, tuple(inputs), ticks_us)
+        driver.configure(fastest, range_v)
+    else:
+        driver = cls(bus, tuple(inputs))
+        driver.configure(rate_hz, range_v)
+    span_v = driver.v_per_code * (1 << driver.bits)
+    if part["bits"] != driver.bits or abs(part["vref_v"] - span_v) > 0.001 * span_v:
         raise ValueError(
-            f"sources.adc.slots: {part['slots']!r}; {part['driver']} has {driver.slots}"
+            f"sources.adc: bits {part['bits']!r} and vref_v {part['vref_v']!r}; codes of this "
+            f"{name} have {driver.bits} bits over {span_v:g} V"
         )
-    return driver
+    driver.start()
+    return driver, bool(cls.rates_hz)

@@ -37,7 +37,7 @@ class Hal:
 
     `sources.adc.kind` of board.json says what samples the currents: "oneshot", the chip's own ADC
     (`pins`, `atten_db`); "i2s" (`sck_pin`, `ws_pin`, `sd_pin`, `i2s`); "scan", an external ADC
-    (`driver`, `bus`).
+    (`driver`, `bus`, `inputs`).
     """
 
     def __init__(self, config: dict) -> None:
@@ -71,15 +71,18 @@ class Hal:
             return self._open_i2s(part, ring_ms)
         from clampdevice.hal.esp32.paced import PacedSource
 
+        own_clock = False
         if kind == ONESHOT:
             scanner = self._open_oneshot(part, chip)
         elif kind == SCAN:
             from clampdevice.hal.esp32.buses import scanner as open_scanner
 
-            scanner = open_scanner(part, machine, time.sleep_us)
+            scanner, own_clock = open_scanner(part, machine, time.ticks_us)
         else:
             raise ValueError(f"sources.adc.kind: {kind!r}; {ONESHOT}, {SCAN} or {I2S}")
-        return PacedSource(scanner, part["rate_hz"], _start_timer, time.ticks_us, ring_ms)
+        return PacedSource(
+            scanner, part["rate_hz"], _start_timer, time.ticks_us, ring_ms, own_clock
+        )
 
     def _open_oneshot(self, part: dict, chip: Chip):  # noqa: ANN202 - OneShot, imported late
         from clampdevice.hal.esp32.calibrate import MEASURED, unpack

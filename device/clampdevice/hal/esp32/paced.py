@@ -24,10 +24,12 @@ class PacedSource:
 
     Args:
         scanner: `slots`, and `read_into(buf, first)`, which converts one frame; may raise OSError.
+            With an `own_clock` it goes on by a conversion a call, and returns 1 with the last.
         rate_hz: frames a second.
         start_timer: called with period in us and callback; returns an object with `deinit()`.
         ticks_us: `time.ticks_us`.
         ring_ms: how long frames wait here for `take`.
+        own_clock: the converter needs a call for each slot, the next one after its conversion.
 
     Attributes:
         rate_hz: of the grid, from the crystal; `achieved_hz` is what was really taken.
@@ -43,14 +45,19 @@ class PacedSource:
     """
 
     def __init__(
-        self, scanner, rate_hz: float, start_timer, ticks_us, ring_ms: int = RING_MS
+        self, scanner, rate_hz: float, start_timer, ticks_us, ring_ms: int = RING_MS,
+        own_clock: bool = False,
     ) -> None:  # fmt: skip
         self._scanner = scanner
         self._start_timer = start_timer
         self._ticks_us = ticks_us
         self._timer = None
         self.slots = scanner.slots
-        self.cost_us = self._measure_cost()
+        # A converter with its own clock may be in the midst of a frame at any time.
+        self._frame = array("H", bytes(2 * self.slots))
+        self._calls = scanner.slots if own_clock else 1
+        self._tick = self.tick_on if own_clock else self.tick
+        self.cost_us = self._calls * self._measure_cost()
         self._period_us = period_for(rate_hz, self.cost_us, CPU_SHARE)
         frames = int(rate_hz * (ring_ms + BLOCK_MS) / 1000) + 1
         self._ring = ring = FrameRing(self.slots, frames)
@@ -64,12 +71,11 @@ class PacedSource:
         self.overruns = self.lost_frames = self.errors = 0
 
     def _measure_cost(self) -> float:
-        """Microseconds of one frame: the fastest of some, without what came in between."""
+        """Microseconds of one call: the fastest of some, without what came in between."""
         best = 1 << 29
-        frame = array("H", bytes(2 * self.slots))
         for _ in range(_TRIES):
             began = self._ticks_us()
-            self._scanner.read_into(frame, 0)
+            self._scanner.read_into(self._frame, 0)
             best = min(best, ticks_diff(self._ticks_us(), began))
         return float(max(1, best))
 
@@ -80,7 +86,7 @@ class PacedSource:
         self._fresh = True
         self._error = None
         self._zero = ticks_diff(self._ticks_us(), now_us & TICKS_MASK)
-        self._timer = self._start_timer(self._period_us, self.tick)
+        self._timer = self._start_timer(self._period_us // self._calls, self._tick)
 
     def stop(self) -> None:
         """Ends sampling."""
@@ -114,6 +120,31 @@ class PacedSource:
             pacer.missed -= step - 1
             return
         ring.put(pacer.due, pacer.to_tell(step))
+
+    def tick_on(self, _timer) -> None:
+        """The same for a scanner with its own clock: a frame is of the moment of its last call."""
+        frame = self._frame
+        try:
+            done = self._scanner.read_into(frame, 0)
+        except OSError as error:
+            self.errors += 1
+            self._error = error
+            return
+        if not done:
+            return
+        ring = self._ring
+        place = ring.place()
+        if place < 0:
+            return
+        stamp = self._ticks_us()
+        if self._fresh:
+            self._fresh = False
+            self._pacer.start(stamp)
+        step = self._pacer.slot(stamp)
+        if step:
+            for slot in range(self.slots):
+                ring.buf[place + slot] = frame[slot]
+            ring.put(self._pacer.due, self._pacer.to_tell(step))
 
     def take(self, now_us: int) -> list | None:
         """The next block [buf, first, frames, end_us, lost_frames], valid until the next call.
