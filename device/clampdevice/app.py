@@ -7,7 +7,6 @@ a gateway that is gone, or a host that does not read, costs the sampler nothing.
 import asyncio
 import gc
 
-from clampdevice.analog import AnalogChannel
 from clampdevice.bootcount import BootCount
 from clampdevice.calibration import CalibrationStore
 from clampdevice.clock import Clock
@@ -17,6 +16,7 @@ from clampdevice.judges import state_commands
 from clampdevice.kernels import stuff
 from clampdevice.link import Identity, Link, layout_of
 from clampdevice.measure import Measurement
+from clampdevice.service import Service
 from clampdevice.spool import Loss, Spool
 from clampwire import messages
 from clampwire.codec import Codec
@@ -49,11 +49,13 @@ class App:
         measure.on_overrun = self._overrun
         measure.on_described = self._floor_learned
         self._measure = measure
-        self._calibrations = CalibrationStore(files)
-        for channel in measure.channels:
-            if isinstance(channel, AnalogChannel):
-                channel.calibrate(self._calibrations.get(channel.key))
-        self._made_service = None
+        self._service = Service(
+            measure.channels,
+            measure.counters,
+            CalibrationStore(files),
+            self._clock,
+            self._describe_again,
+        )
         describes = self._describes()
         device = config.get("id") or hal.unique_id()
         identity = Identity(
@@ -85,28 +87,10 @@ class App:
                 ("hello", lambda args: {}),
                 ("time", self._time),
                 ("status", self._status_words),
-                ("calibrate", lambda args: self._service().calibrate(args)),
-                ("calibration", lambda args: self._service().calibration(args)),
-                ("measure_floor", lambda args: self._service().measure_floor(args)),
-                ("counters", lambda args: self._service().counters(args)),
-                ("uncertainty", lambda args: self._service().uncertainty(args)),
             )
+            + self._service.commands()
             + state_commands(self._measure.status)
         )
-
-    def _service(self):  # noqa: ANN202 - loaded when it is first needed
-        if self._made_service is None:
-            from clampdevice.service import Service
-
-            measure = self._measure
-            self._made_service = Service(
-                measure.channels,
-                measure.counters,
-                self._calibrations,
-                self._clock,
-                self._describe_again,
-            )
-        return self._made_service
 
     def _describes(self) -> list:
         """Describe's fields of all channels, by which values are packed from now on."""

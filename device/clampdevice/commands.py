@@ -53,7 +53,7 @@ class Commands:
             return OK, function(given)
         except BadArguments as error:
             return BAD, {"error": str(error)}
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             return FAILED, {"error": repr(error)}
 
 

@@ -1,8 +1,8 @@
 """Commands of a retrofitter with a reference in the hand: calibrate, floor, counters, uncertainty.
 
-Owns their arguments and answers, and the record that comes out of them. Loaded with the first of
-them. Readings are those of the last record. What is applied takes effect with the next window, is
-kept first, and is described again by `changed`; nothing of a refused command is kept.
+Owns their arguments and answers, and the record that comes out of them. Readings are those of the
+last record. What is applied takes effect with the next window, is kept first, and is described
+again by `changed`; nothing of a refused command is kept.
 
     calibration {"channel": KEY}                                  what is in use
     calibrate {"channel": KEY, "reference_value": 4.98, ...}      gain from the present reading
@@ -17,6 +17,7 @@ the content if absent), `uncertainty_pct` (k = 2), and `confirm` for a gain beyo
 
 from clampdevice.analog import AnalogChannel
 from clampdevice.calibration import Calibration
+from clampdevice.calibrationcheck import CalibrationError, check, id_of
 from clampdevice.commands import BadArguments
 from clampdevice.floor import MOST_SHARE, FloorError
 
@@ -57,6 +58,19 @@ class Service:
         self._store = store
         self._clock = clock
         self._changed = changed
+        for channel in channels:
+            if isinstance(channel, AnalogChannel):
+                channel.calibrate(store.get(channel.key))
+
+    def commands(self) -> tuple:
+        """For the table of `commands.Commands`."""
+        return (
+            ("calibrate", self.calibrate),
+            ("calibration", self.calibration),
+            ("measure_floor", self.measure_floor),
+            ("counters", self.counters),
+            ("uncertainty", self.uncertainty),
+        )
 
     def _channel(self, args: dict) -> AnalogChannel:
         known = [channel for channel in self._channels if isinstance(channel, AnalogChannel)]
@@ -121,8 +135,6 @@ class Service:
         record["points"] = points
 
     def _finish(self, channel: AnalogChannel, record: dict, confirm: bool) -> None:
-        from clampdevice.calibrationcheck import CalibrationError, check, id_of
-
         try:
             check(record, confirm)
         except CalibrationError as error:
