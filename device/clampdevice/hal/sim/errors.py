@@ -105,17 +105,18 @@ def converter(name: str) -> array:
         ValueError: no such model.
     """
     stretches, weights = _curve(name)
-    result = array("H", [_HALF + part for part in low_bits(weights)])
-    begins, rises = [], []
+    low = low_bits(weights)
+    result = array("H", range(_LOW + 16))
+    for code in range(_LOW):
+        result[code] = _HALF + low[code]
     for i in range(len(stretches)):
         first, at_first, at_end = stretches[i]
         end = stretches[i + 1][0] if i + 1 < len(stretches) else CODES
         rise = 2 * (at_end - at_first) * _LOW // (end - first)
         for part in range((end - first) // _LOW):
-            begins.append(_HALF + 2 * at_first - PER_LSB // 2 + part * rise)
-            rises.append(_HALF + rise)
-    for part in begins + rises:
-        result.append(part)
+            at = _LOW + first // _LOW + part
+            result[at] = _HALF + 2 * at_first - PER_LSB // 2 + part * rise
+            result[at + 8] = _HALF + rise
     return result
 
 
