@@ -87,6 +87,7 @@ def test_velocity_keeps_its_range():
         half = rate_hz // 12  # of a period of 6 Hz
         low = array("H", [0] * half)
         high = array("H", [65535] * half)
+        first = second = 0.0
         for _ in range(18):
             first = square.rms(low, 0, half)
             second = square.rms(high, 0, half)

@@ -9,8 +9,9 @@ from array import array
 from clampdevice import kernels
 
 if sys.implementation.name == "micropython":
-    from micropython import heap_lock as lock
-    from micropython import heap_unlock as unlock
+    micropython = __import__("micropython")
+    lock = micropython.heap_lock
+    unlock = micropython.heap_unlock
 else:
     lock = unlock = list
 

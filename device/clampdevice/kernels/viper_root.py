@@ -122,5 +122,6 @@ def rms_q(acc: ptr16, frac_bits: int) -> int:
 def rms12(buf, n: int, frac_bits: int) -> int:
     for i in range(8):
         _scratch[i] = 0
-    sums12(buf, 0, n, 1, _scratch)
-    return rms_q(_scratch, frac_bits)
+    # Viper takes the array as the pointer that its signature names.
+    sums12(buf, 0, n, 1, _scratch)  # pyright: ignore[reportArgumentType]
+    return rms_q(_scratch, frac_bits)  # pyright: ignore[reportArgumentType]
