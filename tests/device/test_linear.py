@@ -11,8 +11,8 @@ except ImportError:
     micropython = None
 
 # Ref: kitanokitsune, rp2040adc_correction, rp2040adc_corr.py and rp2350adc_corr.py, commit
-# 61898dd: the whole LSB that its author adds from this code on; the last only ends the one before. Not
-# made by the same arithmetic.
+# 61898dd: the whole LSB that its author adds from this code on; the last entry only
+# ends the one before. Not made by the same arithmetic.
 PUBLISHED_RP2040 = (
     (16, -15), (512, -5), (895, -6), (1407, -7), (1536, 2), (1664, 1), (2048, -1), (2431, -2),
     (2560, 7), (2943, 6), (3455, 5), (3584, 15), (3711, 14), (4081, 0),

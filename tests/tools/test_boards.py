@@ -139,7 +139,7 @@ _HERE = '[[channel]] # here\nkey = "current1"'
         ([("rate_hz = 3200", "rate_hz = 700 # here")], "784 to 6528"),
         ([('working = [{ channels = ["vibration1"], above = 2 }]',
            'working = [{ channels = ["input1"], above = 2 }] # here')], "no current or vibration"),
-        ([('quantity = "vibration"', 'quantity = "noise" # here')], "one of current, voltage, vib"),
+        ([('quantity = "vibration"', 'quantity = "noise" # here')], "one of current, voltage"),
         ([("slots = 4", "slots = 4\nring_ms = 5000 # here")], "bytes, 65536 at most"),
         ([("rate_hz = 6400", "rate_hz = 99999\nring_ms = 2000 # here")], "at most"),
         ([("slots = 4", "slots = 8"), ("rate_hz = 6400", "rate_hz = 90000 # here")], "has 500000"),
