@@ -44,7 +44,7 @@ def _copy(at, name, size):
 
 
 class GuestError(RuntimeError):
-    """Code in the guest raised; the message is its traceback."""
+    """Code in the guest raised; the message is what it printed, and the traceback."""
 
 
 class Pico:
@@ -105,7 +105,7 @@ class Pico:
         out, err = await self._device.aexec(code, EXEC_TIMEOUT_S)
         self.listen()
         if err:
-            raise GuestError(err.decode(errors="replace"))
+            raise GuestError((out + err).decode(errors="replace"))
         return out.decode()
 
     async def load(self, files: Mapping[str, bytes]) -> None:

@@ -14,6 +14,7 @@ from emulator import Pico
 UTC_MS = 1_760_000_000_000
 _STEP_US = 5_000
 COMMIT_US = 250_000
+_HEARD_BYTES = 2000
 
 
 class Gateway:
@@ -22,6 +23,7 @@ class Gateway:
     Attributes:
         items: what was committed, by (boot, seq).
         redelivered: items that came again.
+        heard: the last bytes from the device, to see what it says when it fails.
         reading: whether it takes bytes and sends any; see also `Pico.host_reads`.
     """
 
@@ -35,6 +37,7 @@ class Gateway:
         self.items: dict[tuple[int, int], Item] = {}
         self.redelivered = 0
         self.reading = True
+        self.heard = b""
         self._waiting: list[tuple[int, list[Item]]] = []
 
     def start(self) -> None:
@@ -43,6 +46,7 @@ class Gateway:
         self._step()
 
     def _receive(self, data: bytes) -> None:
+        self.heard = (self.heard + data)[-_HEARD_BYTES:]
         if self.reading:
             self.session.receive(data, self._pico.now_us)
 
