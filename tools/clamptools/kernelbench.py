@@ -113,7 +113,8 @@ def differences(core: M0Core, kernel: Kernel, form: str, function: NativeFunctio
             expected = deepcopy(named)
             wanted = reference_call(kernel, expected)
             got, _ = call(core, kernel, form, function, named)
-            same = wanted is None or got == wanted
+            # Assembler that means no result must give 0: MicroPython would allocate a large one.
+            same = got == (wanted or 0) if form == "asm_thumb" or wanted is not None else True
             for name in cases.MUTABLE:
                 if name in kernel.arguments.split():
                     mine, theirs = named[name], expected[name]

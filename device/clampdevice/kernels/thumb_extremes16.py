@@ -73,6 +73,7 @@ def extremes16_asm(r0, r1, r2):  # address, n << 5 | stride, acc
     mov(r9, r5)
     mov(r10, r6)
     mov(r11, r7)
+    mov(r0, 0)  # a larger result would be allocated
     b(END)
     label(LOOK)  # x in r4; r3 and r9 become lower bound and width of what changes nothing
     push({r0, r1, r2, r5})

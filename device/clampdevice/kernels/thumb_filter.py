@@ -78,6 +78,7 @@ def biquad_asm(r0, r1, r2, r3):  # address, n << 5 | stride, coefficients, state
     mov(r9, r5)
     mov(r10, r6)
     mov(r11, r7)
+    mov(r0, 0)  # a larger result would be allocated
     b(END)
     label(CLIP)
     asr(r7, r7, 31)
@@ -141,6 +142,7 @@ def goertzel_asm(r0, r1, r2, r3):  # address, n << 5 | stride, coefficients, sta
     pop({r3})
     str(r5, [r3, 0])
     str(r6, [r3, 4])
+    mov(r0, 0)  # a larger result would be allocated
 
 
 @micropython.asm_thumb
@@ -200,6 +202,7 @@ def cross_asm(r0, r1, r2, r3):  # address of a, n << 5 | stride, bytes from a to
     adc(r1, r6)
     str(r0, [r3, 0])
     str(r1, [r3, 4])
+    mov(r0, 0)  # a larger result would be allocated
 
 
 @micropython.asm_thumb
@@ -230,3 +233,4 @@ def linearise_asm(r0, r1, r2):  # address, n << 5 | stride, table
     label(ONE_IF)
     cmp(r0, r5)
     bne(ONE)
+    mov(r0, 0)  # a larger result would be allocated

@@ -140,6 +140,7 @@ def lut_extremes_asm(r0, r1, r2, r3):  # address, n << 5 | stride, table, acc
     mov(r9, r5)
     mov(r10, r6)
     mov(r11, r7)
+    mov(r0, 0)  # a larger result would be allocated
     b(END)
 
     label(SCAN)  # extremes and rails of the r1 samples of step r2 before r0; then the bounds
