@@ -50,6 +50,11 @@ def text_of(answer: Mapping[str, Any]) -> str:
     if "learning" in answer:
         done, wanted = answer["learning"]
         lines.append(f"learned from: {done} of {wanted} windows of 200 ms")
+    if "baseline" in answer:
+        base = answer["baseline"]
+        done, wanted = base["learning"]
+        level = _number(base["level"]) if base["level"] is not None else "not learned"
+        lines.append(f"baseline of {base['of']}: {level}, {done} of {wanted} windows of work")
     evidence = answer.get("evidence")
     if evidence:
         lines += [
