@@ -13,6 +13,7 @@ import time
 import esp32
 import machine
 
+from clampdevice.hal.esp32.calibrate import MEASURED, Line, unpack
 from clampdevice.hal.esp32.chips import Chip, check_scale, chip_of
 from clampdevice.hal.esp32.costs import FlashCost, RadioCost
 from clampdevice.hal.esp32.storage import NAMESPACE, Storage
@@ -49,6 +50,7 @@ class Hal:
         self._flash = FlashCost(time.ticks_us)
         self._storage = Storage(esp32.NVS(NAMESPACE), self._flash)
         self._adc = self._inputs = self._radio = None
+        self._line: Line | None = None
         parts = config.get("sources", {})
         if "adc" in parts:
             _check_features(config, parts["adc"])
@@ -85,7 +87,6 @@ class Hal:
         )
 
     def _open_oneshot(self, part: dict, chip: Chip):  # noqa: ANN202 - OneShot, imported late
-        from clampdevice.hal.esp32.calibrate import MEASURED, unpack
         from clampdevice.hal.esp32.oneshot import OneShot
 
         pins = part["pins"]
@@ -104,8 +105,6 @@ class Hal:
             self._storage.write_file(_LINE_KEY, line.pack())
         self._line = line
         return scanner
-
-    _line = None
 
     def _open_i2s(self, part: dict, ring_ms: int):  # noqa: ANN202 - I2sSource, imported late
         from clampdevice.hal.esp32 import i2s
