@@ -10,6 +10,7 @@ TABLE = linear.table("rp2040")
 
 from clampdevice.hal.sim import errors  # noqa: E402
 from clampdevice.hal.sim.adc import Adc  # noqa: E402
+from clampdevice.hal.sim.converter import Converter  # noqa: E402
 from clampdevice.hal.sim.playback import Playback  # noqa: E402
 from clampdevice.hal.sim.wave import sine_table  # noqa: E402
 from clampdevice.measure import Measurement  # noqa: E402
@@ -76,7 +77,7 @@ def test_quantiser_takes_a_slot():
 def test_unknown_models_are_refused():
     for name, rails, said in (("rp2041", (0, 4095), "rp2040-5"), ("rp2040", (0, 255), "12 bits")):
         try:
-            errors.Converter(name, rails)
+            Converter(name, rails)
             raise AssertionError(name)
         except ValueError as error:
             assert said in str(error), error

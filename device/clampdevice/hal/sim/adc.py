@@ -7,7 +7,7 @@ chip's own are `errors.py`, waveform and timing `wave.py` and `paced.py`.
 from array import array
 
 from clampdevice.current import a_per_v
-from clampdevice.hal.sim.errors import Converter
+from clampdevice.hal.sim.converter import Converter
 from clampdevice.hal.sim.paced import PacedSource
 from clampdevice.hal.sim.wave import Stream, current_lines
 

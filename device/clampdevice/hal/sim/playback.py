@@ -7,7 +7,7 @@ the recording: block after block from the start, whatever the clock says.
 import sys
 from array import array
 
-from clampdevice.hal.sim.errors import Converter
+from clampdevice.hal.sim.converter import Converter
 from clampdevice.hal.sim.wave import Q, digitise, noise_gain
 
 _BYTES = 4  # of a value in the file
