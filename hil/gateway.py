@@ -4,12 +4,13 @@ Owns the carrying of bytes and a store that commits after a while. Sessions, clo
 are the gateway's own.
 """
 
+from emulator import Pico
+
 from clampgateway.clocksync import Clocks
 from clampgateway.descriptions import Descriptions
 from clampgateway.devices import Devices
 from clampgateway.link import Links
 from clampgateway.model import EVENT, GAP, RECORD, Item, decode_event, decode_gap, decode_record
-from emulator import Pico
 
 UTC_MS = 1_760_000_000_000
 _STEP_US = 5_000
