@@ -36,7 +36,9 @@ def main() -> None:
         spool = Spool(config["spool"]["ram_bytes"], config["spool"]["ram_items"])
         lut = linear.table_for(config)
         from clampdevice.app import App
+        from clampdevice.preload import preload
 
+        preload(config)
         _collect_every(-1)  # from here on only where it is chosen
         asyncio.run(App(config, hal, spool, lut).run())
     except KeyboardInterrupt:
