@@ -123,11 +123,11 @@ def bias(chip: str) -> Section:
     peaks = (40, 80, 160, 320, CALIBRATED_AT)
     section.say(
         f"""
-        A small sine stays near the bias: it meets the steps at 2,048 and 2,560 or it does not,
-        and boards differ most in the height of their steps. Largest error of the {BOARDS} boards
-        with the table, calibrated at {CALIBRATED_AT} LSB, in % of the reading. The further the
-        bias sits between two steps the better; with a reference of 3.3 V, code 2,150 is 1.73 V
-        and leaves a peak of 1,945 codes above it.
+        A small sine stays near the bias: it meets the step at 2,048 or it does not, and boards
+        differ most in the height of their steps; also in that of bit 8, which turns at 2,304.
+        Largest error of the {BOARDS} boards with the table, calibrated at {CALIBRATED_AT} LSB, in
+        % of the reading. Between the two is the place; with a reference of 3.3 V, code 2,150 is
+        1.73 V and leaves a peak of 1,945 codes above it.
         """
     )
     rows = []
