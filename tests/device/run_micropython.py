@@ -55,6 +55,9 @@ def run_file(path: str) -> tuple:
     sys.path.insert(0, folder)
     passed = failed = 0
     least = free_bytes()
+    # As `start` does on a board: what the compiler leaves behind is taken away while modules
+    # load, or it cuts the heap into pieces that later code does not fit into.
+    gc.threshold(8192)
     try:
         module = __import__(name)
     except Exception as error:
@@ -62,6 +65,7 @@ def run_file(path: str) -> tuple:
         sys.print_exception(error)
         return 0, 1, free_bytes()
     finally:
+        gc.threshold(-1)
         sys.path.pop(0)
     for test in sorted(dir(module)):
         if test.startswith("test_") and callable(getattr(module, test)):
