@@ -11,10 +11,14 @@ import importlib
 from clamptools.cli import add_action
 
 EXAMPLE = """
+clampwork bench kernels --json
 clampwork bench states --json
 """
 # Name, line of help, module.
-BENCHES = (("states", "the learned states against truth", "clamptools.statebench"),)
+BENCHES = (
+    ("kernels", "cycles per sample of the firmware's kernels", "clamptools.kernelcmd"),
+    ("states", "the learned states against truth", "clamptools.statebench"),
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -54,6 +54,7 @@ def timed(f, on, off, {names}):
     off()
     return result
 on, off = pin.on, pin.off
+result = None
 interrupts = machine.disable_irq()
 if {locked}:
     micropython.heap_lock()
@@ -214,7 +215,10 @@ async def _kernel_row(board: _Board, kernel: Kernel, form: str) -> dict[str, Any
         expected = deepcopy(arguments)
         plain = getattr(cases.reference_module(kernel.reference), kernel.name)
         wanted = plain(*expected.values())
-        result, cycles = await board.call(arguments, form != "reference")
+        try:
+            result, cycles = await board.call(arguments, form != "reference")
+        except UserError as error:
+            raise UserError(f"{kernel.label} in {form}, {n} samples: {error}") from None
         spent.append(cycles)
         exact = exact and result == str(wanted)
         for name in cases.MUTABLE:

@@ -32,7 +32,8 @@ _TRAP = _SRAM + 0x6810
 _STACK_TOP = _SRAM + 0x7F00
 _DATA = _SRAM + 0x8000
 _DATA_END = _SRAM + 0x42000
-_BRANCH_TO_SELF = 0xE7FEE7FE
+_BREAKPOINT = 0xBE00  # with a code in the low byte
+_RETURNED, _CALLED_OUT = 1, 2
 _MAX_INSTRUCTIONS = 20_000_000
 
 
@@ -175,6 +176,14 @@ class Run:
     instructions: int
 
 
+class _Break(Exception):
+    """The core has reached a breakpoint."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
 class _Strict:
     """Makes an error of what the emulator only reports: an access to memory that is not there."""
 
@@ -202,8 +211,9 @@ class M0Core:
         self._mcu.logger = _Strict()
         self._core = self._mcu.core
         self._free = _DATA
-        for at in (_STOP, _TRAP):
-            self._mcu.write_uint32(at, _BRANCH_TO_SELF)
+        self._mcu.on_break = self._on_break
+        for at, code in ((_STOP, _RETURNED), (_TRAP, _CALLED_OUT)):
+            self._mcu.write_uint32(at, _BREAKPOINT | code)
         table = _VIPER_FRAME + 0x100
         stub = _VIPER_FRAME + 0x80
         self._mcu.write_uint32(stub, 0x47704770)  # bx lr
@@ -224,20 +234,17 @@ class M0Core:
         """Places a buffer at the next free address, aligned to 4, and returns the address."""
         raw = data.tobytes() if isinstance(data, array) else bytes(data)
         at = self._free
-        self._write(at, raw)
         self._free += (len(raw) + 3) & ~3
         if self._free > _DATA_END:
             raise KernelGateError(f"{self._free - _DATA} bytes of buffers do not fit the SRAM")
+        self._write(at, raw)
         return at
 
     def get(self, at: int, typecode: str, count: int) -> array:
-        """Reads `count` items of an array type at an address aligned to 4."""
+        """Reads `count` items of an array type at an address."""
         items = array(typecode)
-        size = (count * items.itemsize + 3) & ~3
-        raw = b"".join(
-            self._mcu.read_uint32(at + i).to_bytes(4, "little") for i in range(0, size, 4)
-        )
-        items.frombytes(raw[: count * items.itemsize])
+        start = at - _SRAM
+        items.frombytes(bytes(self._mcu.sram[start : start + count * items.itemsize]))
         return items
 
     def call(self, function: NativeFunction, *args: int) -> Run:
@@ -259,10 +266,13 @@ class M0Core:
             registers = [arg & 0xFFFFFFFF for arg in args]
         return self._run(function.name, registers)
 
+    @staticmethod
+    def _on_break(code: int) -> None:
+        raise _Break(code)
+
     def _write(self, at: int, raw: bytes) -> None:
-        raw += bytes(-len(raw) % 4)
-        for i in range(0, len(raw), 4):
-            self._mcu.write_uint32(at + i, int.from_bytes(raw[i : i + 4], "little"))
+        start = at - _SRAM
+        self._mcu.sram[start : start + len(raw)] = raw
 
     def _run(self, name: str, arguments: list[int]) -> Run:
         core = self._core
@@ -274,14 +284,16 @@ class M0Core:
         core.registers[13] = _STACK_TOP
         core.registers[14] = _STOP | 1
         core.registers[15] = _CODE
+        step = core.execute_instruction
         cycles = instructions = 0
-        while core.pc not in (_STOP, _TRAP):
-            cycles += core.execute_instruction()
-            instructions += 1
-            if instructions > _MAX_INSTRUCTIONS:
-                raise KernelGateError(f"{name} does not return")
-        if core.pc == _TRAP:
-            raise KernelGateError(f"{name} calls into MicroPython: not a pure kernel")
+        try:
+            for instructions in range(_MAX_INSTRUCTIONS):  # noqa: B007 - counted when it ends
+                cycles += step()
+        except _Break as reached:
+            if reached.code == _CALLED_OUT:
+                raise KernelGateError(f"{name} calls into MicroPython: no pure kernel") from None
+        else:
+            raise KernelGateError(f"{name} does not return")
         if list(core.registers[4:12]) != kept or core.registers[13] != _STACK_TOP:
             raise KernelGateError(f"{name} does not restore r4 to r11 or the stack pointer")
         return Run(core.registers[0], cycles, instructions)
