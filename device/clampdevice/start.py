@@ -9,8 +9,9 @@ because what an import leaves behind would keep them apart for ever.
 import asyncio
 import gc
 import json
+import sys
 
-from clampdevice import board, linear
+import clampdevice
 from clampdevice.hal import open_hal
 
 _IMPORT_BYTES = 4096
@@ -24,13 +25,25 @@ def _collect_every(size: int) -> None:
         threshold(size)
 
 
-def main() -> None:
-    """Starts the firmware from the board.json of the working directory."""
+def _read_board() -> dict:
+    """The checked content of board.json. What checks it is needed once, and leaves the heap."""
+    from clampdevice import board
+
     with open("board.json") as file:
         config = board.check(json.load(file))
+    del sys.modules["clampdevice.board"]
+    delattr(clampdevice, "board")
+    return config
+
+
+def main() -> None:
+    """Starts the firmware from the board.json of the working directory."""
     _collect_every(_IMPORT_BYTES)
+    config = _read_board()
+    gc.collect()
     hal = open_hal(config)
     try:
+        from clampdevice import linear
         from clampdevice.spool import Spool
 
         spool = Spool(config["spool"]["ram_bytes"], config["spool"]["ram_items"])

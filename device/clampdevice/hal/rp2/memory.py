@@ -22,27 +22,28 @@ def aligned_array(kind: str, items: int, boundary: int, memory) -> tuple:
     Raises:
         MemoryError: the heap has no such place.
     """
-    size = 2 if kind == "H" else 4
+    size = items * (2 if kind == "H" else 4)
     gc.collect()
-    probe = array(kind, memory.blank(size * items))
-    start = memory.addressof(probe)
-    gap = -start % boundary
-    if not gap:
-        return probe, 0
+    start = _where(kind, size, memory)
+    gc.collect()
     # The heap gives the first place that is large enough. Fillers as long as what is missing to
-    # the boundary take the smaller holes before the probe's place, then that place itself; what
-    # comes next lies at the boundary, if enough is free there. The fillers are free again then.
-    del probe
-    gc.collect()
-    fillers = []
-    while len(fillers) < _FILLERS_MAX:
+    # the boundary take the smaller holes before that place, then the place itself; what comes
+    # next lies at the boundary, if enough is free there. The fillers are free again then.
+    gap = -start % boundary
+    fillers: list = []
+    while gap and len(fillers) < _FILLERS_MAX:
         fillers.append(bytearray(gap))
         if memory.addressof(fillers[-1]) >= start:
-            found = array(kind, memory.blank(size * items))
-            if not memory.addressof(found) % boundary:
-                return found, 0
             break
-    del fillers
+    found = array(kind, memory.blank(size))
+    if not memory.addressof(found) % boundary:
+        return found, 0
+    del fillers, found
     gc.collect()
-    larger = array(kind, memory.blank(size * items + boundary - size))
-    return larger, (-memory.addressof(larger) % boundary) // size
+    larger = array(kind, memory.blank(size + boundary - size // items))
+    return larger, -memory.addressof(larger) % boundary // (size // items)
+
+
+def _where(kind: str, size: int, memory) -> int:
+    """Where an array of `size` bytes comes to lie; a function, so that no stack remembers it."""
+    return memory.addressof(array(kind, memory.blank(size)))
