@@ -70,15 +70,18 @@ class AnalogChannel:
         self._budget = Budget(config, adc, self._per_lsb, self.full_scale)
         self.window = Window(kernels, config["slot"], source.slots, 0, codes - 1, lut)
         self.stride = source.slots
-        self._linearise = None if lut is None else kernels.linearise
+        self._kernels = kernels
+        self._linearise = None
         self._lut = lut
         # What takes no table gets its samples straightened in place, in the table's unit.
         self._units = 1 << linear.FRAC_BITS if lut is not None else 1
         self.per_unit = self._per_lsb / self._units
         self._bias = int(zero * self._units)
         self._mains = self._make_mains(kernels, codes * self._units, adc.get("lowpass_hz", 0.0))
-        # Straight to the sums, where there is nothing else.
-        self.add = self.window.add if self._mains is None else self._add
+        self.add = self.window.add  # straight to the sums, where there is nothing else
+        if self._mains is not None:
+            self.leave_straight()
+            self.add = self._add
         self._watch = ClampWatch(self.key, codes, zero, config.get("coupling", "ac") == "ac")
         self.quiet = QuietMeter()
         self.calibrate(Calibration())
@@ -100,6 +103,7 @@ class AnalogChannel:
     def leave_straight(self) -> None:
         """Others read this slot's samples after it: they find the table's values there."""
         if self._lut is not None:
+            self._linearise = self._kernels.linearise
             self.add = self._add
 
     def _add(self, buf, first: int, n: int) -> None:

@@ -23,6 +23,7 @@ class Temperature:
         from array import array
 
         self._kernels = kernels
+        self._sums = kernels.sums if lut is None else kernels.sums_lut
         self._lut = lut
         self._slot = adc["temperature_slot"]
         self._stride = adc["slots"]
@@ -36,9 +37,9 @@ class Temperature:
         first += self._slot
         n = min(n, self.FRAMES)
         if self._lut is None:
-            self._kernels.sums(buf, first, n, self._stride, self._acc)
+            self._sums(buf, first, n, self._stride, self._acc)
         else:
-            self._kernels.sums_lut(buf, first, n, self._stride, self._lut, self._acc)
+            self._sums(buf, first, n, self._stride, self._lut, self._acc)
 
     def take_c(self) -> float:
         """Degrees Celsius since the last call; NaN without samples."""

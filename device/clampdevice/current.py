@@ -49,7 +49,6 @@ class CurrentChannel(AnalogChannel):
 
     def __init__(self, config: dict, adc: dict, source, kernels, lut=None) -> None:
         AnalogChannel.__init__(self, config, adc, source, kernels, lut, a_per_v(config))
-        self._kernels = kernels
         self._pair = self._voltage = None
         self._companions: tuple = ()
         self._sign = -1 if config.get("invert") else 1

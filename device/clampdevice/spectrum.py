@@ -60,6 +60,7 @@ class SpectrumMeter:
         )
         self._lowest = max(2, math.ceil(LOWEST_HZ / self.hz_per_bin))
         self._table = kernels.fft_table(points)
+        self._fft = kernels.fft
         self._work = array("i", bytes(4 * points))
         self._out = array("I", bytes(4 * (half + 1)))
         self._block = array("H", bytes(2 * points * stride))
@@ -103,7 +104,7 @@ class SpectrumMeter:
         out = self._out
         half = points // 2
         for axis in range(self._axes):
-            exponent = self._kernels.fft(
+            exponent = self._fft(
                 self._block, axis, points, self._stride, self._biases[axis], 1, self._table,
                 self._work, out,
             )  # fmt: skip

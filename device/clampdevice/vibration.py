@@ -39,6 +39,7 @@ class _Axis:
             self._state = array("i", [0] * kernels.VELOCITY_STATE_WORDS)
             self._v_acc = array("I", [0] * kernels.ACC_WORDS)
             kernels.clear_acc(self._v_acc)
+            self._velocity = kernels.velocity
         self.v_q = self.v_n = 0  # sum of squares of the window closed last, and its samples
         self.record_v_q = self.record_v_n = 0
         self.mom = array("I")
@@ -48,16 +49,15 @@ class _Axis:
 
     def want_moments(self) -> None:
         self.mom = array("I", [0] * self._kernels.MOM_WORDS)
+        self._moments = self._kernels.moments
 
     def add(self, buf, first: int, n: int) -> None:
         self.window.add(buf, first, n)
         first += self._slot
         if self.coef is not None:
-            self._kernels.velocity(
-                buf, first, n, self._stride, ZERO, self.coef, self._state, self._v_acc
-            )
+            self._velocity(buf, first, n, self._stride, ZERO, self.coef, self._state, self._v_acc)
         if self.mom:
-            self._kernels.moments(buf, first, n, self._stride, self._reference, self.mom)
+            self._moments(buf, first, n, self._stride, self._reference, self.mom)
 
     def close(self, settled: bool) -> None:
         self.window.close()

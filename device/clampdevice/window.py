@@ -49,6 +49,7 @@ class Window:
         self._stride = stride
         self._rail_lo = rail_lo
         self._rail_hi = rail_hi
+        self._rms_q = kernels.rms_q
         self._acc = array("I", [0] * kernels.ACC_WORDS)
         kernels.clear_acc(self._acc)
         self.n = self.rms_q = self.mean_q = self.peak_q = self.pp_q = self.rails = 0
@@ -85,7 +86,7 @@ class Window:
         low, high = acc[4], acc[5]
         if self._lut is not None:
             low, high = self._lut[low], self._lut[high]
-        self.rms_q = self._kernels.rms_q(acc, bits)
+        self.rms_q = self._rms_q(acc, bits)
         self.mean_q = ((s << bits) + (n >> 1)) // n
         self.pp_q = (high - low) << bits
         self.peak_q = max((high << bits) - self.mean_q, self.mean_q - (low << bits))

@@ -99,7 +99,7 @@ KERNELS = (
         _LUT,
         12,
         ("viper_extremes", "sums_lut"),
-        ("thumb_sums", "sums_lut_asm", "at shape lut acc"),
+        ("thumb_sums_lut", "sums_lut_asm", "at shape lut acc"),
     ),
     Kernel(
         "sums_lut_extremes",
@@ -189,7 +189,7 @@ KERNELS = (
         ("thumb_filter", "goertzel_asm", "at shape coef state"),
     ),
     Kernel(
-        "stuff", "stuff", "reference_block", "src n dst zero mask", 8, ("viper_block", "stuff")
+        "stuff", "stuff", "reference_block", "src n dst zero mask", 8, ("viper_stuff", "stuff")
     ),
 )
 

@@ -2,23 +2,16 @@
 
 `FORM` names it: `reference` (CPython, or MicroPython without native code), `viper` (any
 MicroPython with native code), `asm_thumb` (RP2040 and RP2350, viper where assembler would gain
-little). The modules stay importable by name for tests and benchmarks; everybody else takes the
-functions from here. reference.py says what the arguments are.
+little). reference.py says what the arguments are. Everybody takes the functions from here; the
+modules stay importable by name for tests and benchmarks.
+
+A kernel is loaded when its name is first asked for, since the chips compile viper and assembler
+from source and a board uses a few of them. So who needs one in a block takes it in the
+constructor, before anything samples.
 """
 
 import sys
 
-from .design import (
-    GOERTZEL_COEF_WORDS,
-    VELOCITY_COEF_WORDS,
-    VELOCITY_FRAC_BITS,
-    biquad_design,
-    fft_amplitude,
-    fft_table,
-    goertzel_amplitude,
-    goertzel_design,
-    velocity_design,
-)
 from .words import (
     ACC_WORDS,
     BIQUAD_COEF_WORDS,
@@ -38,61 +31,55 @@ from .words import (
 _ARCH = (getattr(sys.implementation, "_mpy", 0) >> 10) & 0xF
 
 try:
-    from .viper_block import moments, stuff, velocity
-    from .viper_fft import fft
+    from .viper_stuff import stuff
 
     FORM = "viper"
 except (ImportError, SyntaxError):
     # CPython has no module micropython; a MicroPython without native code refuses the decorator.
-    # Anything else wrong in these files shows as FORM: the tests insist on it.
-    from .reference_block import moments, stuff
-    from .reference_fft import fft
-    from .reference_filter import velocity
+    # Anything else wrong in that file shows as FORM: the tests insist on it.
+    from .reference_block import stuff
 
     FORM = "reference"
 
 if FORM == "viper" and 4 <= _ARCH <= 8:
     try:
-        from .thumb import (
-            biquad,
-            cross,
-            goertzel,
-            linearise,
-            rms12,
-            rms_q,
-            sums,
-            sums12,
-            sums12_extremes,
-            sums_extremes,
-            sums_lut,
-            sums_lut_extremes,
-        )
+        from . import thumb  # noqa: F401 - shows whether there is assembler
 
         FORM = "asm_thumb"
     except SyntaxError:  # built without inline assembler
         pass
 
+# What is loaded at its first use: a module a line, and its names.
+if FORM == "reference":
+    PLACES = """\
+reference cross linearise rms12 rms_q sums sums12 sums12_extremes sums_extremes
+reference sums_lut sums_lut_extremes
+reference_block moments
+reference_fft fft
+reference_filter biquad goertzel velocity
+"""
+else:
+    PLACES = """\
+viper_block moments velocity
+viper_fft fft
+"""
 if FORM == "viper":
-    from .viper import cross, linearise, sums, sums12
-    from .viper_extremes import sums_extremes, sums_lut, sums_lut_extremes
-    from .viper_filter import biquad, goertzel
-    from .viper_root import rms12, rms_q
-
-    sums12_extremes = sums_extremes
-elif FORM == "reference":
-    from .reference import (
-        cross,
-        linearise,
-        rms12,
-        rms_q,
-        sums,
-        sums12,
-        sums12_extremes,
-        sums_extremes,
-        sums_lut,
-        sums_lut_extremes,
-    )
-    from .reference_filter import biquad, goertzel
+    PLACES += """\
+viper cross linearise sums sums12
+viper_extremes sums12_extremes sums_extremes sums_lut sums_lut_extremes
+viper_filter biquad goertzel
+viper_root rms12 rms_q
+"""
+elif FORM == "asm_thumb":
+    PLACES += """\
+thumb rms12 rms_q sums_lut sums_lut_extremes
+thumb_codes sums sums12 sums12_extremes sums_extremes
+thumb_mains biquad cross goertzel linearise
+"""
+PLACES += """\
+design GOERTZEL_COEF_WORDS VELOCITY_COEF_WORDS VELOCITY_FRAC_BITS biquad_design fft_amplitude
+design fft_table goertzel_amplitude goertzel_design velocity_design
+"""
 
 __all__ = (
     "ACC_WORDS",
@@ -100,36 +87,25 @@ __all__ = (
     "BIQUAD_STATE_WORDS",
     "CROSS_WORDS",
     "FORM",
-    "GOERTZEL_COEF_WORDS",
     "GOERTZEL_STATE_WORDS",
     "MOM_WORDS",
-    "VELOCITY_COEF_WORDS",
-    "VELOCITY_FRAC_BITS",
+    "PLACES",
     "VELOCITY_STATE_WORDS",
-    "biquad",
-    "biquad_design",
     "clear_acc",
-    "cross",
-    "fft",
-    "fft_amplitude",
-    "fft_table",
-    "goertzel",
-    "goertzel_amplitude",
-    "goertzel_design",
     "isqrt",
-    "linearise",
-    "moments",
     "read_acc",
     "read_moments",
-    "rms12",
-    "rms_q",
     "stuff",
-    "sums",
-    "sums12",
-    "sums12_extremes",
-    "sums_extremes",
-    "sums_lut",
-    "sums_lut_extremes",
-    "velocity",
-    "velocity_design",
 )
+
+
+def __getattr__(name: str):  # noqa: ANN202 - a function, or a number of words
+    """Loads the module that has `name`, and keeps what it has of it."""
+    for line in PLACES.split("\n"):
+        words = line.split()
+        if name in words[1:]:
+            module = __import__(__name__ + "." + words[0], None, None, (name,))
+            found = getattr(module, name)
+            globals()[name] = found
+            return found
+    raise AttributeError("clampdevice.kernels has no " + name)

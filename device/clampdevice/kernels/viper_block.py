@@ -1,4 +1,4 @@
-"""Moments, byte stuffing and the velocity filter in viper, on every chip.
+"""Moments and the velocity filter in viper, on every chip.
 
 As viper.py, to which see for how integers of 32 and 64 bits are kept apart. State words are
 loaded with their sign restored, because a viper load of 32 bits is zero-extended on a 64-bit PC:
@@ -96,26 +96,6 @@ def moments(buf: ptr16, first: int, n: int, stride: int, mean: int, mom: ptr32) 
         t = (t >> 16) + int(limbs[11]) + (m4_high >> 24) + c_3
         limbs[11] = t
         mom[6] = int(mom[6]) + (t >> 16)
-
-
-@micropython.viper
-def stuff(src: ptr8, n: int, dst: ptr8, at: int, mask: int) -> int:
-    mask &= 1
-    dst = ptr8(uint(dst) + at)
-    start = int(dst) - at
-    while n:
-        n -= 1
-        b = int(src[0])
-        src = ptr8(uint(src) + 1)
-        # One comparison each passes most bytes: the escaped ones are 3, 4 and 0x7D, 0x7E.
-        if b < 5 or b > 0x7C:
-            if b == 0x7E or b == 0x7D or (mask and (b == 3 or b == 4)):
-                dst[0] = 0x7D
-                dst = ptr8(uint(dst) + 1)
-                b ^= 0x20
-        dst[0] = b
-        dst = ptr8(uint(dst) + 1)
-    return int(dst) - start
 
 
 @micropython.viper

@@ -154,3 +154,6 @@ def sums_lut_extremes(
         acc[3] = int(acc[3]) + (t >> 16) + (q_hi >> 16)
     limbs[8] = low
     limbs[10] = high
+
+
+sums12_extremes = sums_extremes
