@@ -83,7 +83,12 @@ class Gateway:
         clocks = system_clocks()
         self._mono = lambda: clocks.mono_us() / 1e6
         self._started_s = self._mono()
-        store = Store(self._state_dir / STORE_FILE)
+        kept = config.store
+        store = Store(
+            self._state_dir / STORE_FILE,
+            kept.quota_mb << 20 if kept.quota_mb is not None else None,
+            kept.retention_h,
+        )
         self._store = store
         self._thread = StoreThread(store)
         self._devices = Devices()

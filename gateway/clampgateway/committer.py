@@ -30,6 +30,9 @@ EAGER_ITEMS = 1000
 BATCH_ITEMS = 4000
 QUEUE_ITEMS = 20_000
 CURSORS_S = 1.0
+# How often what is old is looked for, and the pause between two steps while there is some.
+UPKEEP_S = 10.0
+UPKEEP_BUSY_S = 0.1
 RETRY_FIRST_S = 0.1
 RETRY_MOST_S = 2.0
 
@@ -93,7 +96,8 @@ class Committer:
         self.pending = 0
         self.alarm = ""
         self.commits = self.committed = self.redelivered = 0
-        self.failures = self.congestions = 0
+        self.failures = self.congestions = self.upkeep_failures = 0
+        self._upkeep_due_s = 0.0
         self._last_commit_s = self._longest_commit_s = 0.0
 
     def submit(self, items: list[Item], on_commit: OnCommit) -> None:
@@ -127,6 +131,7 @@ class Committer:
         while True:
             await self._wait()
             await self._commit_once()
+            await self._keep_up()
 
     async def _wait(self) -> None:
         if not self._work.is_set():
@@ -140,6 +145,19 @@ class Committer:
                 await self._enough.wait()
         except TimeoutError:
             return
+
+    async def _keep_up(self) -> None:
+        """Now and then, a step of forgetting what is delivered and old."""
+        now_s = time.monotonic()
+        if now_s < self._upkeep_due_s:
+            return
+        try:
+            more = await self._thread.run(self._thread.store.upkeep, now_s, self._feed.fences())
+        except StoreError as error:
+            self.upkeep_failures += 1
+            _log.warning("nothing old could be forgotten, trying again: %s", error)
+            more = False
+        self._upkeep_due_s = now_s + (UPKEEP_BUSY_S if more else UPKEEP_S)
 
     async def flush(self) -> None:
         """Commit everything that waits, cursors too. Raises StoreError at the first failure."""
@@ -189,7 +207,9 @@ class Committer:
         while True:
             begun_s = time.monotonic()
             try:
-                done = await self._thread.run(self._write, told, items, cursors)
+                done = await self._thread.run(
+                    self._write, told, items, cursors, self._feed.fences()
+                )
             except StoreError as error:
                 self.failures += 1
                 if str(error) != self.alarm:
@@ -208,12 +228,16 @@ class Committer:
             return done
 
     def _write(
-        self, told: list[Description], items: list[Item], cursors: dict[str, int]
+        self,
+        told: list[Description],
+        items: list[Item],
+        cursors: dict[str, int],
+        fences: tuple[int, ...],
     ) -> tuple[list[Stored], int]:
         """In the store's thread."""
         for device, crc, payloads in told:
             self._thread.store.save_description(device, crc, payloads)
-        return self._thread.store.append(items, cursors)
+        return self._thread.store.append(items, cursors, fences)
 
     def stats(self) -> dict[str, float | str]:
         """Counters, durations in ms, and the alarm (empty if all is well)."""
@@ -223,6 +247,7 @@ class Committer:
             "committed": self.committed,
             "redelivered": self.redelivered,
             "failures": self.failures,
+            "upkeep_failures": self.upkeep_failures,
             "congestions": self.congestions,
             "congested": int(self._congested),
             "last_commit_ms": round(1000 * self._last_commit_s, 2),

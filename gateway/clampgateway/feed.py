@@ -196,6 +196,13 @@ class Feed:
         """Of every reader ever: the id up to which all is delivered. The committer stores it."""
         return dict(self._cursors)
 
+    def fences(self) -> tuple[int, ...]:
+        """Where the present readers stand: what each has delivered, and what it has taken.
+
+        The lowest is how far all have delivered; empty without a reader.
+        """
+        return tuple(at for each in self._readers.values() for at in (each.cursor, each.position))
+
     def done(self, reader: Reader, up_to: int) -> None:
         """For `Reader.done`."""
         if self._readers.get(reader.name) is reader and up_to > self._cursors[reader.name]:

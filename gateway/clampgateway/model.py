@@ -16,6 +16,14 @@ RECORD, EVENT, GAP = (
     next(code for code, name, _fields in messages.MESSAGES if name == wanted)
     for wanted in messages.SPOOLED
 )
+# Gaps that the gateway itself announces, in the form of a device's; they travel on no wire.
+STORE_FULL, EXPIRED, STORE_DAMAGED = 128, 129, 130
+GAP_REASONS = (
+    *messages.GAP_REASONS,
+    (STORE_FULL, "store_full"),
+    (EXPIRED, "expired"),
+    (STORE_DAMAGED, "store_damaged"),
+)
 MACHINE_STATES = tuple(word for _code, word in messages.MACHINE_STATES)
 
 
@@ -233,7 +241,7 @@ def decode_gap(item: Item, description: Description | None) -> GapReading:
         item.seq,
         item.utc_ms,
         item.synced,
-        messages.name_of(messages.GAP_REASONS, gap.reason),
+        messages.name_of(GAP_REASONS, gap.reason),
         channel_key(description, gap.channel),
         gap.first_seq,
         gap.last_seq,

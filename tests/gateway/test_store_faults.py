@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import resource
 import signal
 import sqlite3
@@ -202,13 +203,15 @@ def test_rubbish_instead_of_a_store_is_set_aside_and_ingest_goes_on(tmp_path: Pa
     path = tmp_path / "items.db"
     path.write_bytes(random.Random(1).randbytes(50_000))
     store = Store(path)
-    assert "set aside as items.damaged-1.db" in store.alarm
-    assert (tmp_path / "items.damaged-1.db").stat().st_size == 50_000
+    assert "set aside as items.db.corrupt-" in store.alarm
+    (aside,) = tmp_path.glob("items.db.corrupt-*Z")
+    assert aside.stat().st_size == 50_000
     assert len(store.append([item(0)], {})[0]) == 1
     store.close()
     path.write_bytes(b"rubbish again" * 1000)
     store = Store(path)
-    assert "items.damaged-2.db" in store.alarm
+    assert store.set_aside == 1
+    assert len(list(tmp_path.glob("items.db.corrupt-*"))) == 2
     store.close()
 
 
@@ -283,9 +286,10 @@ def test_ids_go_on_above_all_that_was_delivered(tmp_path: Path) -> None:
 def test_a_damaged_store_is_set_aside_whole(tmp_path: Path) -> None:
     for ending in ("", "-wal", "-shm"):
         (tmp_path / f"items.db{ending}").write_text(f"old{ending}")
-    assert file.set_aside(tmp_path / "items.db") == tmp_path / "items.damaged-1.db"
+    aside = file.set_aside(tmp_path / "items.db")
+    assert re.fullmatch(r"items\.db\.corrupt-\d{8}T\d{6}Z", aside.name)
     kept = {entry.name: entry.read_text() for entry in tmp_path.iterdir()}
-    assert kept == {f"items.damaged-1.db{end}": f"old{end}" for end in ("", "-wal", "-shm")}
+    assert kept == {f"{aside.name}{end}": f"old{end}" for end in ("", "-wal", "-shm")}
 
 
 def test_the_log_of_a_damaged_store_is_not_played_into_the_next(tmp_path: Path) -> None:

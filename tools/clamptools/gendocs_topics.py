@@ -14,6 +14,7 @@ import msgspec
 from clampgateway import topics
 from clampgateway.bridges.mqtt import lane
 from clampgateway.model import (
+    GAP_REASONS,
     Channel,
     Description,
     EventReading,
@@ -63,7 +64,7 @@ _GAP_KEYS = {
     "seq": "As in `data`",
     "kind": "`gap`",
     "f": "As above",
-    "reason": _words(messages.GAP_REASONS),
+    "reason": _words(GAP_REASONS),
     "channel": "As above",
     "first": "First number that is missing; above `last` if samples are missing and no record",
     "last": "Last number that is missing",

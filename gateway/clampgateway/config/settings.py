@@ -86,6 +86,15 @@ class GatewaySettings(Settings):
 
 class StoreSettings(Settings):
     commit_interval_s: Annotated[float, Field(ge=0.01, le=1)] = 0.25
+    quota_mb: Annotated[int | None, Field(ge=16, le=1_000_000)] = Field(
+        default=None,
+        description="most that the store's file may take; half of its volume, at most 8 GB, unless"
+        " given. Then the oldest goes",
+    )
+    retention_h: Annotated[int, Field(ge=1, le=87_600)] = Field(
+        default=168,
+        description="hours of running for which records are kept after all bridges delivered them",
+    )
 
 
 class ApiSettings(Settings):

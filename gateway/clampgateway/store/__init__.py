@@ -1,11 +1,11 @@
 """The durable log of all items. Synchronous; used by one thread at a time."""
 
 from clampgateway.store.file import (
-    SCHEMA_VERSION,
     NumbersExhaustedError,
     StoreDamagedError,
     StoreError,
 )
+from clampgateway.store.schema import SCHEMA_VERSION
 from clampgateway.store.store import Store
 
 __all__ = [

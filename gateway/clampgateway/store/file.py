@@ -1,4 +1,4 @@
-"""The store's file: opening it safely, its schema and version, its lock, setting it aside.
+"""The store's file: opening it safely, how large it may grow, its lock, setting it aside.
 
 WAL with synchronous FULL: when COMMIT returns, the transaction survives a power cut, provided the
 medium keeps what it was told to sync. Nothing here knows what the rows mean.
@@ -7,64 +7,28 @@ medium keeps what it was told to sync. Nothing here knows what the rows mean.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import sqlite3
+import time
 from pathlib import Path
 
-from clampgateway.model import RECORD, GatewayError
+from clampgateway.model import GatewayError
+from clampgateway.store.schema import APPLICATION_ID, SCHEMA_VERSION, tables_of, upgrade
 
-SCHEMA_VERSION = 1
-# "CLPW": tells our file from any other SQLite database.
-APPLICATION_ID = 0x434C5057
+_log = logging.getLogger(__name__)
+
 BUSY_TIMEOUT_S = 5.0
 WAL_LIMIT_BYTES = 16 << 20
 # A full check reads the whole file; larger ones would delay the start.
-CHECKED_BYTES_MAX = 32 << 20
+CHECKED_BYTES_MAX = 8 << 20
+# Left on the volume for the write-ahead log and for everybody else.
+VOLUME_RESERVE_BYTES = 64 << 20
+QUOTA_MIN_BYTES = 16 << 20
+QUOTA_DEFAULT_MAX_BYTES = 8 << 30
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 # Nothing reached the medium, and a rollback leaves everything as it was.
 _HARMLESS = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL}
-
-# Devices are numbered, because their ids would otherwise fill a third of every row. AUTOINCREMENT,
-# because an id must never be given twice, not even after the newest rows were deleted.
-_SCHEMA = f"""
-CREATE TABLE devices (
-  id INTEGER PRIMARY KEY,
-  key TEXT NOT NULL UNIQUE,
-  highest_boot INTEGER NOT NULL DEFAULT 0
-) STRICT;
-CREATE TABLE items (
-  id INTEGER PRIMARY KEY AUTOINCREMENT,
-  device INTEGER NOT NULL,
-  boot INTEGER NOT NULL,
-  seq INTEGER NOT NULL,
-  kind INTEGER NOT NULL,
-  end_ms INTEGER NOT NULL,
-  utc_ms INTEGER NOT NULL,
-  synced INTEGER NOT NULL,
-  describe_crc INTEGER NOT NULL,
-  payload BLOB NOT NULL,
-  UNIQUE (device, boot, seq)
-) STRICT;
-CREATE INDEX others ON items (device) WHERE kind <> {RECORD};
-CREATE TABLE descriptions (
-  device TEXT NOT NULL,
-  crc INTEGER NOT NULL,
-  payloads BLOB NOT NULL,
-  PRIMARY KEY (device, crc)
-) STRICT;
-CREATE TABLE cursors (name TEXT PRIMARY KEY, id INTEGER NOT NULL) STRICT;
-CREATE TABLE assignments (
-  kind TEXT NOT NULL,
-  scope TEXT NOT NULL,
-  key TEXT NOT NULL,
-  number INTEGER NOT NULL,
-  PRIMARY KEY (kind, scope, key),
-  UNIQUE (kind, scope, number)
-) STRICT;
-PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {SCHEMA_VERSION};
-"""
-_TABLES = {"devices", "items", "descriptions", "cursors", "assignments"}
 
 
 class StoreError(GatewayError):
@@ -85,6 +49,11 @@ def error_of(path: Path, doing: str, error: sqlite3.Error) -> StoreError:
     return StoreDamagedError(text) if _code(error) in _DAMAGE else StoreError(text)
 
 
+def is_full(error: sqlite3.Error) -> bool:
+    """Whether there was no room, by the quota or on the disk."""
+    return _code(error) == sqlite3.SQLITE_FULL
+
+
 def rolled_back(db: sqlite3.Connection, error: sqlite3.Error) -> bool:
     """Undo what was begun; whether the connection is then as good as before the error."""
     if _code(error) not in _HARMLESS:
@@ -100,8 +69,46 @@ def _code(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
+def quota_for(path: Path, wanted: int | None) -> int:
+    """How many bytes the file at `path` may have: `wanted`, or half of the volume.
+
+    Never more than the volume can hold with a reserve: on a full disk a write-ahead log takes no
+    DELETE either, so the store could not even make room. Raises StoreError.
+    """
+    try:
+        volume = os.statvfs(path.parent)
+        own = path.stat().st_size if path.exists() else 0
+    except OSError as error:
+        raise StoreError(f"store {path}: cannot look at its volume: {error.strerror}") from error
+    room = own + volume.f_bavail * volume.f_frsize - VOLUME_RESERVE_BYTES
+    half = volume.f_blocks * volume.f_frsize // 2
+    most = min(QUOTA_DEFAULT_MAX_BYTES, half) if wanted is None else wanted
+    if wanted is not None and wanted > room:
+        _log.warning(
+            "quota_mb is more than the volume can hold, using what it can store=%s"
+            " quota_mb=%d holds_mb=%d",
+            path,
+            wanted >> 20,
+            max(room, QUOTA_MIN_BYTES) >> 20,
+        )
+    return max(min(most, room), min(most, QUOTA_MIN_BYTES))
+
+
+def limit_size(db: sqlite3.Connection, quota_bytes: int) -> None:
+    """Let SQLite itself refuse to grow the file beyond the quota."""
+    pages = quota_bytes // _pragma(db, "page_size")
+    db.execute(f"PRAGMA max_page_count = {pages}")
+
+
+def sizes(db: sqlite3.Connection) -> tuple[int, int]:
+    """(bytes in use, bytes of the largest file allowed)."""
+    page = _pragma(db, "page_size")
+    used = _pragma(db, "page_count") - _pragma(db, "freelist_count")
+    return used * page, _pragma(db, "max_page_count") * page
+
+
 def open_file(path: Path) -> sqlite3.Connection:
-    """A connection to the store at `path`, made if it is not there.
+    """A connection to the store at `path`, made if it is not there, brought to our schema.
 
     Raises StoreDamagedError if the content is broken, StoreError if it is newer than this code,
     another program's, or cannot be opened.
@@ -135,8 +142,8 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
             " update the gateway, or move the file away"
         )
     # The header is unharmed but the schema is not: no normal state of our file.
-    if ours == APPLICATION_ID and not tables >= _TABLES:
-        missing = ", ".join(sorted(_TABLES - tables))
+    if ours == APPLICATION_ID and not tables >= tables_of(version):
+        missing = ", ".join(sorted(tables_of(version) - tables))
         raise StoreDamagedError(f"store {path}: has no table {missing}")
     mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if mode != "wal":
@@ -146,12 +153,18 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
     db.execute("PRAGMA fullfsync = 1")
     db.execute("PRAGMA checkpoint_fullfsync = 1")
     db.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}")
-    if ours == 0:
-        db.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}COMMIT;")
-    elif path.stat().st_size <= CHECKED_BYTES_MAX:
+    # Debian builds SQLite to overwrite what is deleted: more wear, and nothing here is secret.
+    db.execute("PRAGMA secure_delete = OFF")
+    if ours != 0 and path.stat().st_size <= CHECKED_BYTES_MAX:
         verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
         if verdict != "ok":
             raise StoreDamagedError(f"store {path}: {verdict}")
+    if version < SCHEMA_VERSION:
+        upgrade(db, version if ours else 0)
+        if ours:
+            _log.info(
+                "store was brought to schema %d from %d store=%s", SCHEMA_VERSION, version, path
+            )
 
 
 def _pragma(db: sqlite3.Connection, name: str) -> int:
@@ -159,10 +172,13 @@ def _pragma(db: sqlite3.Connection, name: str) -> int:
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a damaged store and its log; returns the new name. Raises StoreError."""
+    """Rename a damaged store and its log to *.corrupt-<utc>; returns where. Raises StoreError."""
+    name = f"{path.name}.corrupt-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+    to = path.with_name(name)
     number = 1
-    while (to := path.with_name(f"{path.stem}.damaged-{number}{path.suffix}")).exists():
+    while to.exists():  # a clock that stands, or stepped back
         number += 1
+        to = path.with_name(f"{name}-{number}")
     try:
         # The log first: left beside a new file, SQLite would play it into that one.
         for ending in ("-wal", "-shm", ""):

@@ -1,4 +1,4 @@
-"""The small tables of the store: devices, descriptions, cursors, given numbers.
+"""The small tables of the store: devices, descriptions, cursors, given numbers, what was dropped.
 
 They are held in memory as well, so that a lookup costs nothing and a store that turns out to be
 damaged can go on in a new file without losing them. Also what can be read of a damaged file.
@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
+
+from clampgateway.store.drops import Drop, Dropped
 
 ITEM_COLUMNS = "id, device, boot, seq, kind, end_ms, utc_ms, synced, describe_crc, payload"
 # Rows a statement: each one gives the interpreter's lock away and has to get it back.
@@ -25,6 +27,7 @@ _INSERT_ROW = f"{_INSERT} {_VALUES} {_OR_NOT}"
 _INSERT_ROWS = f"{_INSERT} {', '.join([_VALUES] * ROWS)} {_OR_NOT}"
 SALVAGED_ITEMS_MAX = 200_000
 _HEAD = struct.Struct("<BII")
+_UINT32 = 0xFFFFFFFF
 
 
 @dataclass
@@ -36,30 +39,72 @@ class Kept:
     descriptions: dict[tuple[str, int], bytes] = field(default_factory=dict)
     cursors: dict[str, int] = field(default_factory=dict)
     numbers: dict[tuple[str, str], dict[str, int]] = field(default_factory=dict)
+    dropped: Dropped = field(default_factory=Dropped)
+    hours: dict[int, int] = field(default_factory=dict)
     last_id: int = 0
 
     def read(self, db: sqlite3.Connection) -> None:
         """Take the rows of a file over those of memory. Raises sqlite3.Error at a broken one."""
+        for read in self._readers():
+            read(db)
+
+    def read_what_can_be(self, db: sqlite3.Connection) -> None:
+        """The same of a damaged file: a table that breaks off does not hide the others."""
+        for read in self._readers():
+            with contextlib.suppress(sqlite3.Error):
+                read(db)
+
+    def _readers(self) -> tuple[Callable[[sqlite3.Connection], None], ...]:
+        return (
+            self._read_devices,
+            self._read_numbers,
+            self._read_given_ids,
+            self._read_cursors,
+            self._read_descriptions,
+            self._read_dropped,
+        )
+
+    def _read_devices(self, db: sqlite3.Connection) -> None:
+        taken = {number: key for key, number in self.device_ids.items()}
         for number, key, boot in _rows(db, "SELECT id, key, highest_boot FROM devices", "isi"):
-            self.device_ids[key] = number
+            # In a damaged file a number may stand there twice, or no longer be one.
+            if taken.setdefault(number, key) != key or not 0 <= boot <= _UINT32:
+                continue
+            self.device_ids.setdefault(key, number)
             self.boots[key] = max(boot, self.boots.get(key, 0))
+
+    def _read_descriptions(self, db: sqlite3.Connection) -> None:
         for device, crc, packed in _rows(
             db, "SELECT device, crc, payloads FROM descriptions ORDER BY rowid", "sib"
         ):
             self.descriptions.setdefault((device, crc), packed)
+
+    def _read_cursors(self, db: sqlite3.Connection) -> None:
         for name, at in _rows(db, "SELECT name, id FROM cursors", "si"):
             self.cursors[name] = max(at, self.cursors.get(name, 0))
+
+    def _read_numbers(self, db: sqlite3.Connection) -> None:
         for kind, scope, key, number in _rows(
             db, "SELECT kind, scope, key, number FROM assignments", "sssi"
         ):
-            self.numbers.setdefault((kind, scope), {})[key] = number
+            numbers = self.numbers.setdefault((kind, scope), {})
+            if number not in numbers.values():
+                numbers.setdefault(key, number)
+
+    def _read_given_ids(self, db: sqlite3.Connection) -> None:
         given = "SELECT seq FROM sqlite_sequence WHERE name = 'items'"
         self.last_id = max([self.last_id, *(seq for (seq,) in _rows(db, given, "i"))])
+
+    def _read_dropped(self, db: sqlite3.Connection) -> None:
+        rows = _rows(db, "SELECT * FROM drops ORDER BY id", "iiiiiiiiii")
+        known = {drop.id for drop in self.dropped}
+        self.dropped.apply([], [drop for row in rows if (drop := Drop(*row)).id not in known])
+        self.hours.update(_rows(db, "SELECT number, last_id FROM hours", "ii"))
 
     def write(self, db: sqlite3.Connection) -> None:
         """Write all rows into a new file, within the caller's transaction."""
         db.executemany(
-            "INSERT INTO devices VALUES (?, ?, ?)",
+            "INSERT OR IGNORE INTO devices VALUES (?, ?, ?)",
             [(number, key, self.boots.get(key, 0)) for key, number in self.device_ids.items()],
         )
         db.executemany(
@@ -68,13 +113,18 @@ class Kept:
         )
         db.executemany("INSERT INTO cursors VALUES (?, ?)", self.cursors.items())
         db.executemany(
-            "INSERT INTO assignments VALUES (?, ?, ?, ?)",
+            "INSERT OR IGNORE INTO assignments VALUES (?, ?, ?, ?)",
             [
                 (kind, scope, key, number)
                 for (kind, scope), numbers in self.numbers.items()
                 for key, number in numbers.items()
             ],
         )
+        db.executemany(
+            "INSERT OR IGNORE INTO drops VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [tuple(drop) for drop in self.dropped],
+        )
+        db.executemany("INSERT INTO hours VALUES (?, ?)", self.hours.items())
         # Ids go on where they were, so that cursors stay true.
         db.execute("DELETE FROM sqlite_sequence WHERE name = 'items'")
         db.execute("INSERT INTO sqlite_sequence VALUES ('items', ?)", (self.last_id,))
@@ -105,8 +155,7 @@ def salvage(path: Path, kept: Kept) -> list[tuple[Any, ...]]:
     items: list[tuple[Any, ...]] = []
     # An error ends what can be read; what came before it is taken, and the caller tells how much.
     with contextlib.suppress(sqlite3.Error), contextlib.closing(_open_to_read(path)) as db:
-        with contextlib.suppress(sqlite3.Error):
-            kept.read(db)
+        kept.read_what_can_be(db)
         if kept.cursors:
             _salvage_items(db, kept, items)
     kept.last_id = max([kept.last_id, *kept.cursors.values(), *(row[0] for row in items)])

@@ -11,17 +11,23 @@ import logging
 import os
 import sqlite3
 import struct
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from clampgateway.model import RECORD, Item, Stored
 from clampgateway.store import file
+from clampgateway.store.drops import as_stored
 from clampgateway.store.file import NumbersExhaustedError, StoreDamagedError, StoreError
 from clampgateway.store.kept import ITEM_COLUMNS, Kept, insert_items, salvage
+from clampgateway.store.room import Room
 
 _log = logging.getLogger(__name__)
 
+RETENTION_H = 168
+# Where readers may stand that took items from here a moment ago.
+READS_REMEMBERED = 16
 _SET_CURSOR = "INSERT INTO cursors VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET id = excluded.id"
 
 
@@ -32,9 +38,10 @@ class Store:
     an error that leaves doubts the file is opened anew at the next call.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self, path: Path, quota_bytes: int | None = None, retention_h: int = RETENTION_H
+    ) -> None:
         self.path = path
-        self.alarm = ""
         self.redelivered = 0
         self.conflicts = 0
         self.set_aside = 0
@@ -44,24 +51,35 @@ class Store:
         self._failure: StoreError | None = None
         self._reported_id = 0
         self._unreported: list[Stored] = []
+        self._handed_out: deque[int] = deque(maxlen=READS_REMEMBERED)
+        self._damage = ""
         self._lock = file.lock(path)
         try:
+            quota_bytes = file.quota_for(path, quota_bytes)
+            self._room = Room(self._kept, quota_bytes, retention_h)
             self._db = self._open()
         except BaseException:
             os.close(self._lock)
             raise
         self._reported_id = self._kept.last_id
 
+    @property
+    def alarm(self) -> str:
+        """What somebody should look at; empty if all is well."""
+        return "; ".join(filter(None, (self._damage, self._room.alarm())))
+
     # --- writing --------------------------------------------------------------------------------
 
     def append(
-        self, items: Sequence[Item], cursors: Mapping[str, int]
+        self, items: Sequence[Item], cursors: Mapping[str, int], fences: Sequence[int] = ()
     ) -> tuple[list[Stored], int]:
         """Commit items and cursors in one transaction; durable when this returns.
 
         Returns the items that were new, in order with their ids, and how many were here before
-        (same key; the first content stays). Raises StoreError: then nothing was committed, or,
-        if only the confirmation failed, the next call that succeeds returns it as new.
+        (same key; the first content stays). `fences` are the ids where readers stand: what is
+        dropped at the quota is told to those that are before it. Raises StoreError: then nothing
+        was committed, or, if only the confirmation failed, the next call that succeeds returns
+        it as new.
         """
         self._ready()
         kept = self._kept
@@ -72,11 +90,13 @@ class Store:
         if items or moved:
             try:
                 self._db.execute("BEGIN IMMEDIATE")
+                self._room.make(self._db, items, fences, self._handed_out)
                 new = self._insert(items, fresh, boots)
                 self._db.executemany(_SET_CURSOR, moved.items())
                 self._db.execute("COMMIT")
             except sqlite3.Error as error:
-                raise self._failed("cannot commit", error) from error
+                raise self._no_commit(error, items) from error
+            self._room.committed()
         kept.device_ids.update(fresh)
         kept.boots.update(boots)
         kept.cursors.update(moved)
@@ -90,12 +110,36 @@ class Store:
             self._unreported = []
         return new, redelivered
 
+    def upkeep(self, mono_s: float, fences: Sequence[int]) -> bool:
+        """Forget a step of what is delivered and older than the retention; whether more is left.
+
+        `mono_s` is a monotonic clock: age is hours of running. Raises StoreError.
+        """
+        self._ready()
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            more = self._room.expire(self._db, mono_s, fences, self._handed_out)
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise self._no_commit(error, ()) from error
+        self._room.committed()
+        return more
+
+    def _no_commit(self, error: sqlite3.Error, items: Sequence[Item]) -> StoreError:
+        self._room.undone()
+        reason = self._failed("cannot commit", error)
+        if self._failure is None and file.is_full(error):
+            self._room.squeeze(self._db, items)
+        return reason
+
     def _insert(
         self, items: Sequence[Item], fresh: dict[str, int], boots: dict[str, int]
     ) -> list[Stored]:
         ids, known_boots = self._kept.device_ids, self._kept.boots
+        dropped = self._kept.dropped
         first = number = self._kept.last_id + 1
         rows = []
+        entered = []
         for item in items:
             key = item.device
             device = ids.get(key) or fresh.get(key)
@@ -104,7 +148,10 @@ class Store:
                 device = fresh[key] = added.lastrowid or 0
             if item.boot > boots.get(key, known_boots.get(key, -1)):
                 boots[key] = item.boot
+            if dropped and dropped.covers(device, item.boot, item.seq):
+                continue  # acknowledged long ago, and told as a gap to whoever missed it
             rows.append((number, device, *item[1:]))
+            entered.append(item)
             number += 1
         all_new = insert_items(self._db, rows) == len(rows)
         self._db.executemany(
@@ -112,11 +159,11 @@ class Store:
             [(boot, key) for key, boot in boots.items()],
         )
         if all_new:
-            return [Stored(first + index, item) for index, item in enumerate(items)]
+            return [Stored(first + index, item) for index, item in enumerate(entered)]
         query = "SELECT id FROM items WHERE id >= ?"
         inserted = {number for (number,) in self._db.execute(query, (first,))}
         new = []
-        for row, item in zip(rows, items, strict=True):
+        for row, item in zip(rows, entered, strict=True):
             if row[0] in inserted:
                 new.append(Stored(row[0], item))
             else:
@@ -175,9 +222,20 @@ class Store:
     # --- reading --------------------------------------------------------------------------------
 
     def read_after(self, after: int, limit: int) -> list[Stored]:
-        """At most `limit` items with an id above `after`, oldest first."""
+        """At most `limit` items with an id above `after`, oldest first.
+
+        What was dropped comes as a gap in the place of its last item.
+        """
         self._ready()
-        return self._select("WHERE id > ? ORDER BY id LIMIT ?", after, limit)
+        items = self._select("WHERE id > ? ORDER BY id LIMIT ?", after, limit)
+        if items:
+            self._handed_out.append(items[-1].id)
+        dropped = self._kept.dropped.after(after, limit)
+        if not dropped:
+            return items
+        keys = self._device_keys
+        told = [as_stored(drop, keys[drop.device]) for drop in dropped if drop.device in keys]
+        return sorted([*items, *told], key=_id_of)[:limit]
 
     def recent_events(self, limit: int) -> list[Stored]:
         """The last `limit` items of each device that are no records, oldest first."""
@@ -237,6 +295,7 @@ class Store:
     def _open_and_read(self) -> sqlite3.Connection:
         db = file.open_file(self.path)
         try:
+            file.limit_size(db, self._room.quota_bytes)
             self._kept.read(db)
         except sqlite3.Error as error:
             db.close()
@@ -249,13 +308,14 @@ class Store:
         aside = file.set_aside(self.path)
         items = salvage(aside, self._kept)
         self.set_aside += 1
-        self.alarm = (
+        self._damage = (
             f"{reason}; set aside as {aside.name}; {self._kept.summary()} and"
             f" {len(items)} items not yet delivered"
         )
-        _log.error("%s", self.alarm)
+        _log.error("%s", self._damage)
         db = file.open_file(self.path)
         try:
+            file.limit_size(db, self._room.quota_bytes)
             db.execute("BEGIN IMMEDIATE")
             insert_items(db, items)
             self._kept.write(db)
@@ -320,5 +380,15 @@ class Store:
             "conflicts": self.conflicts,
             "set_aside": self.set_aside,
             "reopened": self.reopened,
+            "quota_bytes": self._room.quota_bytes,
+            "used_bytes": self._room.used_bytes,
+            "dropped": self._room.dropped,
+            "dropped_undelivered": self._room.undelivered,
+            "expired": self._room.expired,
+            "drop_ranges": len(self._kept.dropped),
             "alarm": self.alarm,
         }
+
+
+def _id_of(stored: Stored) -> int:
+    return stored.id
