@@ -12,7 +12,7 @@ import binascii
 import struct
 from collections import namedtuple
 
-from clampwire.messages import MESSAGES
+from clampwire.messages import MESSAGES, fields_of
 
 _RANGES = {
     "B": (0, 0xFF),
@@ -36,72 +36,72 @@ class UnknownMessage(WireError):
 
 
 class _Layout:
-    """One message of the table, prepared: its namedtuple and its fields in runs.
+    """One message of the table, prepared: its fields in runs, and how many there are.
 
-    A run of plain fields shares one struct format; text, bytes and groups stand alone.
-    `steps` holds (kind, argument, field names); kind is "r" for a run.
+    A run of plain fields shares one struct format; text, bytes and groups stand alone. `steps`
+    holds (kind, argument, field names with blanks between, minor); kind is "r" for a run.
     """
 
-    def __init__(self, code: int, name: str, fields: tuple) -> None:
+    def __init__(self, code: int, name: str, text: str) -> None:
+        fields = fields_of(text)
         self.code = code
         self.name = name
-        self.fields = fields
-        self.tuple = namedtuple(name, tuple(field[0] for field in fields))
+        self.size = len(fields)
         self.steps = _steps(fields)
 
 
 def _steps(fields: tuple) -> tuple:
     steps = []
-    run = ""
-    names: list[str] = []
+    run = names = ""
     run_minor = 0
     for field in fields:
-        kind = field[1]
+        name, kind = field[:2]
         minor = field[2] if len(field) > 2 else 0
         plain = isinstance(kind, str) and kind not in ("s", "y", "Y", "T")
         if run and not (plain and minor == run_minor):
-            steps.append(("r", "<" + run, tuple(names), run_minor))
-            run, names = "", []
+            steps.append(("r", "<" + run, names, run_minor))
+            run = ""
         if plain:
+            names = names + " " + name if run else name
             run += kind
-            names.append(field[0])
             run_minor = minor
         elif isinstance(kind, str):
-            steps.append((kind, None, (field[0],), minor))
+            steps.append((kind, None, name, minor))
         else:
-            steps.append(("g", _steps(kind), (field[0],), minor))
+            steps.append(("g", _steps(kind), name, minor))
     if run:
-        steps.append(("r", "<" + run, tuple(names), run_minor))
+        steps.append(("r", "<" + run, names, run_minor))
     return tuple(steps)
 
 
-def _check(name: str, letter: str, value: object) -> None:
+def _check(names: str, at: int, letter: str, value: object) -> None:
     low, high = _RANGES[letter]
     if not isinstance(value, int):
-        raise WireError(name + " must be a whole number, not " + repr(value))
+        raise WireError(names.split()[at] + " must be a whole number, not " + repr(value))
     if not low <= value <= high:
-        raise WireError(name + " is " + str(value) + ", outside " + str(low) + " to " + str(high))
+        raise WireError(f"{names.split()[at]} is {value}, outside {low} to {high}")
 
 
 def _put(steps: tuple, values: tuple, out: bytearray) -> None:
     at = 0
     for kind, arg, names, _minor in steps:
         if kind == "r":
-            part = values[at : at + len(names)]
-            for letter, name, value in zip(arg[1:], names, part):
-                if letter != "f":
-                    _check(name, letter, value)
+            count = len(arg) - 1
+            part = values[at : at + count]
+            for i in range(count):
+                if arg[i + 1] != "f":
+                    _check(names, i, arg[i + 1], part[i])
             out.extend(struct.pack(arg, *part))
-            at += len(names)
+            at += count
             continue
         value = values[at]
         at += 1
         if kind == "T":
-            _check(names[0], kind, value)
+            _check(names, 0, kind, value)
             out.extend(struct.pack("<IB", value & 0xFFFFFFFF, value >> 32))
         elif kind == "g":
             if len(value) > 255:
-                raise WireError(names[0] + " has " + str(len(value)) + " entries, at most 255")
+                raise WireError(f"{names} has {len(value)} entries, at most 255")
             out.append(len(value))
             for entry in value:
                 _put(arg, tuple(entry), out)
@@ -109,9 +109,7 @@ def _put(steps: tuple, values: tuple, out: bytearray) -> None:
             data = value.encode() if kind == "s" else value
             most = 0xFFFF if kind == "Y" else 0xFF
             if len(data) > most:
-                raise WireError(
-                    names[0] + " has " + str(len(data)) + " bytes, at most " + str(most)
-                )
+                raise WireError(f"{names} has {len(data)} bytes, at most {most}")
             out.extend(struct.pack("<H" if kind == "Y" else "<B", len(data)))
             out.extend(data)
 
@@ -135,7 +133,7 @@ def _take(steps: tuple, data: bytes, at: int, out: list, top: bool) -> int:
             fmt = "<IB" if kind == "T" else arg
             size = struct.calcsize(fmt)
             if at + size > len(data):
-                raise WireError("payload of " + str(len(data)) + " bytes ends before " + names[-1])
+                raise WireError(f"payload of {len(data)} bytes ends before {names.split()[-1]}")
             part = struct.unpack_from(fmt, data, at)
             at += size
             if kind == "T":
@@ -144,7 +142,7 @@ def _take(steps: tuple, data: bytes, at: int, out: list, top: bool) -> int:
                 out.extend(part)
         elif kind == "g":
             if at >= len(data):
-                raise WireError("payload ends before the count of " + names[0])
+                raise WireError("payload ends before the count of " + names)
             count = data[at]
             at += 1
             group = []
@@ -159,7 +157,7 @@ def _take(steps: tuple, data: bytes, at: int, out: list, top: bool) -> int:
                 try:
                     value = value.decode()
                 except ValueError:  # UnicodeError on both interpreters
-                    raise WireError(names[0] + " is not UTF-8: " + repr(value)) from None
+                    raise WireError(names + " is not UTF-8: " + repr(value)) from None
             out.append(value)
     return at
 
@@ -176,27 +174,37 @@ def _fill(kind: str, arg: str, out: list) -> None:
 
 
 class Codec:
-    """Encodes and decodes the messages of one table (ours, unless a test brings another)."""
+    """Encodes and decodes the messages of one table (ours, unless a test brings another).
+
+    A message is prepared when it is first met: a device meets half of them.
+    """
 
     def __init__(self, table: tuple = MESSAGES) -> None:
-        self._by_code = {}
-        self._by_name = {}
-        for code, name, fields in table:
-            layout = _Layout(code, name, fields)
-            self._by_code[code] = layout
-            self._by_name[name] = layout
+        self._table = table
+        self._layouts: dict = {}  # by name, and by code
+        self._tuples: dict = {}  # by name, of what was decoded
         self.table_crc = table_crc(table)
+
+    def _layout(self, key: str | int) -> "_Layout | None":
+        """The layout of a message by its name or code; None for one that is not in the table."""
+        layout = self._layouts.get(key)
+        if layout is None:
+            for code, name, text in self._table:
+                if key == code or key == name:
+                    layout = self._layouts.get(name) or _Layout(code, name, text)
+                    self._layouts[name] = self._layouts[code] = layout
+        return layout
 
     def encode(self, name: str, *values: object) -> bytes:
         """Payload of the message `name`; one value a field, groups as sequences of tuples.
 
         Raises WireError for a value outside its field's range, with name and value.
         """
-        layout = self._by_name[name]
-        if len(values) != len(layout.fields):
-            raise WireError(
-                name + " has " + str(len(layout.fields)) + " fields, got " + str(len(values))
-            )
+        layout = self._layout(name)
+        if layout is None:
+            raise KeyError(name)
+        if len(values) != layout.size:
+            raise WireError(f"{name} has {layout.size} fields, got {len(values)}")
         out = bytearray()
         out.append(layout.code)
         _put(layout.steps, values, out)
@@ -206,17 +214,29 @@ class Codec:
         """(name, namedtuple of the fields). Raises UnknownMessage or WireError."""
         if not payload:
             raise WireError("empty payload")
-        layout = self._by_code.get(payload[0])
+        layout = self._layout(payload[0])
         if layout is None:
-            raise UnknownMessage("message type " + str(payload[0]) + " is not in the table")
+            raise UnknownMessage(f"message type {payload[0]} is not in the table")
         out: list = []
         _take(layout.steps, payload, 1, out, True)
-        return layout.name, layout.tuple(*out)
+        made = self._tuples.get(layout.name)
+        if made is None:
+            made = namedtuple(layout.name, " ".join(step[2] for step in layout.steps))
+            self._tuples[layout.name] = made
+        return layout.name, made(*out)
 
 
 def table_crc(table: tuple = MESSAGES) -> int:
-    """CRC-32 of the table's text: equal at both ends if both know the same messages."""
-    return binascii.crc32(repr(table).encode())
+    """CRC-32 of the table as nested tuples: equal at both ends if both know the same messages.
+
+    Its text is that of `repr` of all messages with their `fields_of`, made one by one, since a
+    device has no room for it in one piece.
+    """
+    crc = binascii.crc32(b"(")
+    for index, (code, name, text) in enumerate(table):
+        message = repr((code, name, fields_of(text)))
+        crc = binascii.crc32((", " + message if index else message).encode(), crc)
+    return binascii.crc32(b")" if len(table) > 1 else b",)", crc)
 
 
 def peek_kind(payload: bytes) -> int:

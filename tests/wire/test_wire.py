@@ -4,7 +4,7 @@ import binascii
 import json
 
 from clampwire import framing, messages, values
-from clampwire.codec import Codec, UnknownMessage, WireError
+from clampwire.codec import Codec, UnknownMessage, WireError, table_crc
 
 VECTORS = __file__.rsplit("/", 1)[0] + "/vectors.json"
 
@@ -33,7 +33,7 @@ def _fields(vector: dict) -> list:
 def _fields_of(name: str) -> tuple:
     for entry in messages.MESSAGES:
         if entry[1] == name:
-            return entry[2]
+            return messages.fields_of(entry[2])
     raise AssertionError("no message " + name)
 
 
@@ -137,8 +137,8 @@ def test_every_byte_flip_costs_at_most_its_frame():
 
 def test_a_newer_minor_is_read_and_an_older_one_is_filled():
     newer = (
-        (0x08, "Ack", _fields_of("Ack") + (("window", "H", 1), ("note", "s", 2))),
-        (0x70, "Novelty", (("x", "B"),)),
+        (0x08, "Ack", "ranges:( boot:I first:I last:I ) window:H:1 note:s:2"),
+        (0x70, "Novelty", "x:B"),
     )
     ours, theirs = Codec(), Codec(newer)
     payload = theirs.encode("Ack", [(1, 2, 3)], 16, "hello")
@@ -200,6 +200,23 @@ def test_a_default_record_has_at_most_48_bytes():
         flagged = codec.encode("Record", 17, 81234 + i, 1763750, 5, 1, flags, data)
         assert len(flagged) + 4 + 2 == 48
     assert longer <= 1, longer
+
+
+def test_the_table_is_what_both_ends_have_always_told_each_other():
+    # Devices in the field and gateways compare this number: a new one is a new table.
+    assert table_crc() == 0xE6490699
+    assert table_crc(messages.MESSAGES[:1]) == 0xA319EEB9
+    whole = tuple((code, name, messages.fields_of(text)) for code, name, text in messages.MESSAGES)
+    assert table_crc() == binascii.crc32(repr(whole).encode())
+
+
+def test_fields_are_taken_apart():
+    text = "a:B b:(:3 c:s d:( e:I ) ) f:H:2"
+    assert messages.fields_of(text) == (
+        ("a", "B"),
+        ("b", (("c", "s"), ("d", (("e", "I"),))), 3),
+        ("f", "H", 2),
+    )
 
 
 def test_table_is_well_formed():

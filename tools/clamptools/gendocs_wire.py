@@ -287,7 +287,7 @@ def render() -> str:
     ).splitlines()
     lines.append("")
     for code, name, fields in messages.MESSAGES:
-        lines += _message(code, name, fields, golden[name])
+        lines += _message(code, name, messages.fields_of(fields), golden[name])
     lines += ["## Codes", ""]
     for title, table in CODES:
         words = ", ".join(f"{code} `{word}`" for code, word in table)
