@@ -35,9 +35,9 @@ MESSAGES = (
         0x03,
         "Describe",
         (
-            "describe_crc:I layout:B channels:B index:B key:s quantity:s unit:s sensor:s rate_hz:f "
-            "full_scale:f noise_floor:f uncertainty_pct:f calibration:s features:( key:s unit:s "
-            "code:B mult:H exp:b )"
+            "describe_crc:I layout:B channels:B index:B key:s quantity:s unit:s sensor:s "
+            "rate_hz:f full_scale:f noise_floor:f uncertainty_pct:f calibration:s "
+            "features:( key:s unit:s code:B mult:H exp:b )"
         ),
     ),
     (0x04, "Record", "boot:I seq:I end_ms:T windows:B layout:B flags:y values:y"),
@@ -55,8 +55,8 @@ MESSAGES = (
         "Status",
         (
             "uptime_s:I next_seq:I oldest_seq:I spooled:I dropped:I overruns:I lost_samples:I "
-            "channel_faults:I rx_frames:I rx_errors:I tx_frames:I resent:I heap_free:I loop_lag_ms:H "
-            "temperature_c:f"
+            "channel_faults:I rx_frames:I rx_errors:I tx_frames:I resent:I heap_free:I "
+            "loop_lag_ms:H temperature_c:f"
         ),
     ),
     (0x08, "Ack", "ranges:( boot:I first:I last:I )"),
