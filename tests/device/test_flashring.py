@@ -56,7 +56,7 @@ def test_items_come_back_in_order_across_pages_and_from_ram():
 def test_one_operation_a_step_and_it_is_the_one_that_was_said():
     flash = Flash(SECTORS)
     done: list = []
-    flash.before = lambda flash, op, place, page: done.append(op)  # noqa: ARG005
+    flash.before = lambda flash, op, place, page: done.append(op)
     ring = FlashRing(flash, SECTORS)
     for number in range(900):
         while not ring.put(_item(number, 40)):
