@@ -29,7 +29,7 @@ from clampdevice.flashpages import (
 )
 
 ITEM_MAX = 2 * BODY - 2
-NOTE_MAX = 200
+NOTE_MAX = 210
 SECTORS_MIN = 5
 # What `due` says that the next step does.
 PROGRAM = 1
@@ -44,11 +44,12 @@ class FlashRing:
 
     Reads 32 pages, one of each sector, and 24 more, and keeps about 1.3 KB of buffers. A position
     is page * 256 + offset; positions rise. `on_drop(payload)` hears of each item that goes unread
-    because the ring is full; `note` is kept with every header, at most `NOTE_MAX` bytes.
+    because the ring is full. `make_note()`, where it is set, gives the bytes that are kept with a
+    header, at most `NOTE_MAX`.
 
     Attributes:
         tail: position of the oldest item that is still needed, see `free`.
-        note: what was kept; the owner sets it and calls `save`.
+        note: what was kept with the header written last.
         pages: counts erases and programs in the life of this ring, and failed programs.
         crc_errors: pages that were expected good and were not.
         begun: position at which the item that `read` gave begins.
@@ -76,6 +77,7 @@ class FlashRing:
         # Of the page being looked at: buffer, base of its body, bytes used, first item, kind.
         self._at: tuple = (pages.page, HEAD_BYTES, 0, NO_ITEM, 0)
         self.note = b""
+        self.make_note = None
         self.crc_errors = self.begun = self.tail = 0
         self.damaged = self._saving = False
         # Number and place of the header written last, and whether the page behind is blank.
@@ -323,7 +325,8 @@ class FlashRing:
         self._header_open = (self._header_at + 1) % SECTOR_PAGES != 0
         # What is not in flash yet is not free there: the page may come to hold other items.
         tail = min(self.tail, self.head << 8)
-        note, pages = self.note, self.pages
+        pages = self.pages
+        note = self.note if self.make_note is None else self.make_note()
         fields = (tail >> 8, tail & 255, pages.erases, pages.programs, len(note))
         size = struct.calcsize(_HEADER)
         struct.pack_into(_HEADER, pages.page, HEAD_BYTES, *fields)
@@ -332,6 +335,7 @@ class FlashRing:
         if self._write(self._header_at, self._header, HEADER, NO_ITEM, size + len(note)):
             self._kept_tail = tail
             self._saving = False
+            self.note = note
 
     def _program(self) -> None:
         used = min(self._fill, BODY)

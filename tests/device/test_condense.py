@@ -4,7 +4,7 @@ import struct
 
 from fakes_flash import Random
 
-from clampdevice import names
+from clampdevice import names, vibrationnames
 from clampdevice.condense import Condenser, rule_of
 from clampwire.codec import Codec
 from clampwire.values import format_of, pack_flags, pack_values, unpack_flags, unpack_values
@@ -170,7 +170,7 @@ def test_every_feature_that_a_channel_can_have_was_thought_of():
     for quantity, keys in (
         ("current", names.CURRENT),
         ("voltage", names.VOLTAGE),
-        ("vibration", names.vibration("xyz")),
+        ("vibration", vibrationnames.vibration("xyz")),
         ("input", names.INPUT),
     ):
         for key in keys:

@@ -186,7 +186,7 @@ def test_another_size_starts_anew_and_reads_nothing_old():
     ring = FlashRing(flash, 12)
     for number in range(1500):
         _put(ring, _item(number, 40))
-    ring.note = b"kept"
+    ring.make_note = lambda: b"kept"
     ring.save()
     _settle(ring)
     again = FlashRing(flash, 9)
@@ -244,8 +244,8 @@ class _Run:
         if kind == 0:
             ring.flush()
         elif kind == 1:
-            ring.note = b"note" + str(self.number).encode()
-            self.notes.append(ring.note)
+            self.notes.append(b"note" + str(self.number).encode())
+            ring.make_note = lambda: self.notes[-1]
             ring.save()
         elif kind < (8 if self.drains else 3):
             for _ in range(rng.below(60)):
