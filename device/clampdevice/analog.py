@@ -7,12 +7,10 @@ current's alone is `current.py`. A feature that nobody asked for costs nothing.
 
 from math import nan
 
-from clampdevice import linear
 from clampdevice.calibration import Calibration
 from clampdevice.clamp import OPEN, ClampWatch
-from clampdevice.feature import PEAK_OF_NOISE, signed, unsigned, without_noise
+from clampdevice.feature import PEAK_OF_NOISE, is_harmonic, signed, unsigned, without_noise
 from clampdevice.floor import QuietMeter
-from clampdevice.names import HARMONICS
 from clampdevice.uncertainty import Budget, rounded
 from clampdevice.window import FRAC_BITS, Window
 from clampwire.values import BAD, BELOW_FLOOR, CLIPPED, GAP
@@ -74,7 +72,7 @@ class AnalogChannel:
         self._linearise = None
         self._lut = lut
         # What takes no table gets its samples straightened in place, in the table's unit.
-        self._units = 1 << linear.FRAC_BITS if lut is not None else 1
+        self._units = 1 << kernels.LUT_FRAC_BITS if lut is not None else 1
         self.per_unit = self._per_lsb / self._units
         self._bias = int(zero * self._units)
         self._mains = self._make_mains(kernels, codes * self._units, adc.get("lowpass_hz", 0.0))
@@ -91,7 +89,7 @@ class AnalogChannel:
         self.level = None
 
     def _make_mains(self, kernels, peak: int, lowpass_hz: float):  # noqa: ANN202 - loaded if used
-        harmonics = any(key in self._features for key in HARMONICS + ("thd",))
+        harmonics = any(is_harmonic(key) or key == "thd" for key in self._features)
         if not harmonics and "frequency" not in self._features:
             return None
         from clampdevice.mains import Mains
@@ -156,7 +154,8 @@ class AnalogChannel:
         # Steps stay as they are for every usual gain: what is spooled is read by them.
         swing = self._swing * max(1.0, self.calibration.largest_factor / _GAIN_ROOM)
         rms = unsigned("", unit, swing / 2)
-        found = dict.fromkeys(("rms", "min", "max", "uncertainty") + HARMONICS, rms)
+        found = dict.fromkeys(("rms", "min", "max", "uncertainty"), rms)
+        found.update((key, rms) for key in self._features if is_harmonic(key))
         found["peak"] = unsigned("", unit, swing)
         found["mean"] = signed("", unit, swing)
         found["crest"] = ("", "", ord("H"), 10, -4)

@@ -7,16 +7,16 @@ a gateway that is gone, or a host that does not read, costs the sampler nothing.
 import asyncio
 import gc
 
+from clampdevice.analog import AnalogChannel
 from clampdevice.bootcount import BootCount
+from clampdevice.borrow import Borrowed
 from clampdevice.calibration import CalibrationStore
 from clampdevice.clock import Clock
-from clampdevice.commands import Commands, seconds_of
+from clampdevice.commands import Commands, seconds_of, state_commands
 from clampdevice.files import Files
-from clampdevice.judges import state_commands
 from clampdevice.kernels import stuff
 from clampdevice.link import Identity, Link, layout_of
 from clampdevice.measure import Measurement
-from clampdevice.service import Service
 from clampdevice.spool import Loss, Spool
 from clampwire import messages
 from clampwire.codec import Codec
@@ -28,6 +28,8 @@ STARTED = messages.code_of(messages.EVENT_KINDS, "started")
 IDENTIFY_S = 5
 IDENTIFY_MOST_S = 600
 POLL_S = 0.01
+# Those of `service.py`
+SERVICE = ("calibrate", "calibration", "measure_floor", "counters", "uncertainty")
 
 
 class App:
@@ -42,20 +44,17 @@ class App:
         self._codec = Codec()
         self._boots = BootCount(hal)
         self._spool = spool
-        files = Files()
+        self._files = files = Files()
         measure = Measurement(config, hal.sources(config), files=files, lut=lut)
         measure.on_record = self._record
         measure.on_event = self._event
         measure.on_overrun = self._overrun
         measure.on_described = self._floor_learned
         self._measure = measure
-        self._service = Service(
-            measure.channels,
-            measure.counters,
-            CalibrationStore(files),
-            self._clock,
-            self._describe_again,
-        )
+        calibrations = CalibrationStore(files)
+        for channel in measure.channels:
+            if isinstance(channel, AnalogChannel):
+                channel.calibrate(calibrations.get(channel.key))
         describes = self._describes()
         device = config.get("id") or hal.unique_id()
         identity = Identity(
@@ -77,6 +76,7 @@ class App:
         self._layouts = {self._layout: self._link.describe_crc}
         self._identify_until_ms = 0
         self._lag_ms = 0
+        self._heap_free = hal.heap_free()  # from here on after each record, when it is clean
         self._device = device
 
     def _commands(self) -> Commands:
@@ -88,9 +88,23 @@ class App:
                 ("time", self._time),
                 ("status", self._status_words),
             )
-            + self._service.commands()
+            + tuple((name, self._served(name)) for name in SERVICE)
             + state_commands(self._measure.status)
         )
+
+    def _served(self, name: str):  # noqa: ANN202 - a function
+        """A command of `service.py`, which is loaded for it and leaves the heap after it."""
+
+        def command(args: dict) -> dict:
+            with Borrowed():
+                from clampdevice.service import Service
+
+                measure, store = self._measure, CalibrationStore(self._files)
+                changed = self._describe_again
+                made = Service(measure.channels, measure.counters, store, self._clock, changed)
+                return getattr(made, name)(args)
+
+        return command
 
     def _describes(self) -> list:
         """Describe's fields of all channels, by which values are packed from now on."""
@@ -139,6 +153,7 @@ class App:
         if self._measure.status is not None:
             self._measure.status.keep(1000 * end_ms)
         gc.collect()
+        self._heap_free = self._hal.heap_free()
 
     def _event(self, at_ms: int, channel: int, kind: int, value: int, text: str) -> None:
         self._keep("Event", at_ms, channel, kind, value, text)
@@ -169,7 +184,7 @@ class App:
             "faults": measure.faults,
             "rx_errors": link.rx_errors,
             "answers_dropped": link.answers_dropped,
-            "heap_free": self._hal.heap_free(),
+            "heap_free": self._heap_free,
         }
 
     def status(self, link: Link) -> bytes:
@@ -190,7 +205,7 @@ class App:
             link.rx_errors,
             link.tx_frames,
             spool.resent,
-            self._hal.heap_free(),
+            self._heap_free,
             min(lag_ms, 0xFFFF),
             measure.temperature_c,
         )

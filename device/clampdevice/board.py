@@ -4,7 +4,8 @@ Owns the check at start, so that a wrong file is refused with all its faults nam
 samples by half. The full check against the chip, from the TOML, is the tools' before flashing.
 """
 
-from clampdevice import linear, names
+from clampdevice import linear, names, vibrationnames
+from clampdevice.feature import PAIRED
 
 _SOURCE_OF = {"current": "adc", "voltage": "adc", "vibration": "accelerometer", "input": "inputs"}
 _NUMBERS = {
@@ -154,11 +155,11 @@ def _check_features(channel: dict, known: tuple, problems: list) -> None:
 
 def _check_vibration(channel: dict, problems: list) -> None:
     key = channel["key"]
-    _check_features(channel, names.vibration(channel.get("axes", "xyz")), problems)
+    _check_features(channel, vibrationnames.vibration(channel.get("axes", "xyz")), problems)
     bands = channel.get("bands")
     if bands is not None and not (
         isinstance(bands, list)
-        and 1 <= len(bands) <= len(names.BANDS)
+        and 1 <= len(bands) <= len(vibrationnames.BANDS)
         and all(
             isinstance(band, list) and len(band) == 2 and all(map(_is_number, band))
             and 0 <= band[0] < band[1]
@@ -185,7 +186,7 @@ def _check_power(channel: dict, problems: list) -> None:
     """What multiplies needs a voltage, measured or nominal."""
     key = channel["key"]
     for feature in channel.get("features", ()):
-        if feature in names.PAIRED and "voltage" not in channel:
+        if feature in PAIRED and "voltage" not in channel:
             problems.append(f"{key}.features: {feature!r} needs a voltage channel: voltage")
         elif feature in names.APPARENT:
             if "voltage" not in channel and not _is_number(channel.get("voltage_v")):

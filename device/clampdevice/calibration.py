@@ -13,6 +13,8 @@ A channel's record is an object: `id`, `date` (YYYY-MM-DD) and `reference`, text
 
 import json
 
+from clampdevice.borrow import Borrowed
+
 FILE = "calibration.json"
 
 
@@ -91,6 +93,10 @@ class CalibrationStore:
         data = files.read_file(FILE)
         if not data:
             return
+        with Borrowed():
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
         from clampdevice.calibrationcheck import CalibrationError, check
 
         try:

@@ -3,12 +3,6 @@
 Owns the choice of the class by the quantity: a new quantity is one class and one name here.
 """
 
-from clampdevice import linear
-from clampdevice.analog import AnalogChannel
-from clampdevice.current import CurrentChannel
-from clampdevice.status import InputChannel
-from clampdevice.vibration import VibrationChannel
-
 # Ref: RP2040 datasheet, ADC and temperature sensor: T = 27 - (ADC_voltage - 0.706) / 0.001721
 _TEMPERATURE_V_27 = 0.706
 _TEMPERATURE_V_PER_K = 0.001721
@@ -29,7 +23,7 @@ class Temperature:
         self._stride = adc["slots"]
         self._v_per_unit = adc["vref_v"] / (1 << adc["bits"])
         if lut is not None:
-            self._v_per_unit /= 1 << linear.FRAC_BITS
+            self._v_per_unit /= 1 << kernels.LUT_FRAC_BITS
         self._acc = array("I", [0] * kernels.ACC_WORDS)
         kernels.clear_acc(self._acc)
 
@@ -51,9 +45,7 @@ class Temperature:
         return 27 - (volts - _TEMPERATURE_V_27) / _TEMPERATURE_V_PER_K
 
 
-def make_channel(
-    config: dict, board: dict, sources: dict, kernels, lut=None
-) -> AnalogChannel | VibrationChannel | InputChannel:
+def make_channel(config: dict, board: dict, sources: dict, kernels, lut=None):  # noqa: ANN201
     """The channel object for one entry of board.json's `channels`; `lut` is the ADC's table.
 
     Raises:
@@ -61,6 +53,8 @@ def make_channel(
     """
     quantity = config["quantity"]
     if quantity == "input":
+        from clampdevice.status import InputChannel
+
         return InputChannel(config)
     if quantity not in ("current", "voltage", "vibration"):
         raise ValueError(f"{config['key']}: no channel for the quantity {quantity!r}")
@@ -69,8 +63,12 @@ def make_channel(
         raise ValueError(f"{config['key']} needs the source {name}, which this board has not")
     settings = board["sources"][name]
     if quantity == "vibration":
+        from clampdevice.vibration import VibrationChannel
+
         return VibrationChannel(config, settings, sources[name], kernels)
     if quantity == "current":
+        from clampdevice.current import CurrentChannel
+
         return CurrentChannel(config, settings, sources[name], kernels, lut)
     from clampdevice.voltage import VoltageChannel
 

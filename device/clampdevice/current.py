@@ -6,8 +6,7 @@ are `analog.py`.
 """
 
 from clampdevice.analog import AnalogChannel
-from clampdevice.feature import signed, step_for, unsigned
-from clampdevice.names import COUNTERS, PAIRED
+from clampdevice.feature import COUNTERS, PAIRED, signed, step_for, unsigned
 
 DEFAULT_FEATURES = ("rms", "peak")
 # A counter's four bytes hold this many hours at full scale: ten years.

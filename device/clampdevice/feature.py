@@ -8,6 +8,10 @@ import math
 
 STANDARD_GRAVITY_M_S2 = 9.80665
 
+COUNTERS = ("charge", "energy", "apparent_energy", "run")  # in the order of counters.TOTALS
+# What needs the products of a current and a measured voltage.
+PAIRED = ("real", "pf", "energy")
+
 # A peak of Gaussian noise in 6,400 samples stays below this multiple of its RMS.
 PEAK_OF_NOISE = 5.0
 
@@ -58,3 +62,8 @@ def without_noise(rms: float, floor: float) -> float:
         return 0.0
     rest = math.sqrt((rms - floor) * (rms + floor))
     return rest if rest >= floor else 0.0
+
+
+def is_harmonic(key: str) -> bool:
+    """Whether a feature is one of `h1` to `h15`; no other begins so."""
+    return key[0] == "h"

@@ -4,7 +4,6 @@ Owns the choice: thresholds that the configuration sets before what is learned, 
 before both. What a board does not use is not loaded.
 """
 
-from clampdevice.commands import BadArguments
 from clampdevice.states import (
     DEFAULT_HYSTERESIS_PCT,
     WORKING,
@@ -12,6 +11,7 @@ from clampdevice.states import (
     ThresholdJudge,
     short,
 )
+from clampdevice.status import has_lamps
 
 # A learned level is a clear one, so that working counts from one window on: a cut of 0.3 s, which
 # fills one window for certain, is told.
@@ -88,35 +88,3 @@ class Status:
             self.learned.forget()
         for channel in self._shaking:
             channel.extra.baseline.forget()
-
-
-def state_commands(status: Status | None) -> tuple:
-    """For the table of `commands.Commands`: `why`, and `relearn` on a new machine."""
-
-    def why(_args: dict) -> dict:
-        if status is None:
-            return {"state": "unknown", "reason": "board.json has no state: nothing tells one"}
-        return status.why()
-
-    def relearn(_args: dict) -> dict:
-        if status is None:
-            raise BadArguments("board.json has no state: there is nothing to relearn")
-        try:
-            status.relearn()
-        except ValueError as error:
-            raise BadArguments(str(error))
-        return status.why()
-
-    return (("why", why), ("relearn", relearn))
-
-
-def has_state(config: dict, channels: tuple) -> bool:
-    """Whether the board tells a state at all."""
-    return bool(config.get("state")) or has_lamps(channels)
-
-
-def has_lamps(channels: tuple) -> bool:
-    """Whether any input has a role."""
-    return any(
-        channel.describe()[1] == "input" and channel.config.get("role") for channel in channels
-    )

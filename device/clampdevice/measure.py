@@ -9,14 +9,12 @@ A channel object has `config`, `key`, `source_name` (None without blocks), `desc
 `window_features()`. A fault of one source marks its channels and stops no other.
 """
 
-from clampdevice import floor, linear
+from clampdevice import floor
 from clampdevice.analog import AnalogChannel
 from clampdevice.channels import Temperature, make_channel
 from clampdevice.current import CurrentChannel
-from clampdevice.judges import Status, has_state
 from clampdevice.sampler import Sampler
-from clampdevice.states import OFF
-from clampdevice.status import InputChannel
+from clampdevice.status import InputChannel, has_lamps
 from clampwire import messages
 from clampwire.values import BAD
 
@@ -30,6 +28,7 @@ STATE = messages.code_of(messages.EVENT_KINDS, "state")
 INPUT = messages.code_of(messages.EVENT_KINDS, "input")
 FAULT = messages.code_of(messages.EVENT_KINDS, "fault")
 FAULT_CLEARED = messages.code_of(messages.EVENT_KINDS, "fault_cleared")
+OFF = messages.code_of(messages.MACHINE_STATES, "off")
 
 
 class Measurement:
@@ -71,7 +70,11 @@ class Measurement:
         self.on_described = on_described
         self.overruns = self.lost_samples = self.faults = 0
         self.temperature_c = float("nan")
-        self._lut = linear.table_for(config) if lut is None else lut
+        if lut is None and config["sources"].get("adc", {}).get("linearise", "none") != "none":
+            from clampdevice import linear
+
+            lut = linear.table_for(config)
+        self._lut = lut
         self.channels = tuple(
             make_channel(part, config, sources, kernels, self._lut) for part in config["channels"]
         )
@@ -89,7 +92,9 @@ class Measurement:
             if name in sources:
                 self._add_sampler(name, config["sources"][name], sources[name], kernels)
         self.status = None
-        if has_state(config, self.channels):
+        if config.get("state") or has_lamps(self.channels):
+            from clampdevice.judges import Status
+
             self.status = Status(config.get("state"), self.channels, files)
         self._state = self.status.machine if self.status else None
         self._held_edge = None

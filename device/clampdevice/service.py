@@ -1,8 +1,8 @@
 """Commands of a retrofitter with a reference in the hand: calibrate, floor, counters, uncertainty.
 
-Owns their arguments and answers, and the record that comes out of them. Readings are those of the
-last record. What is applied takes effect with the next window, is kept first, and is described
-again by `changed`; nothing of a refused command is kept.
+Owns their arguments and answers, and the record that comes out of them; loaded for one command at
+a time. Readings are those of the last record. What is applied takes effect with the next window,
+is kept first, and is described again by `changed`; nothing of a refused command is kept.
 
     calibration {"channel": KEY}                                  what is in use
     calibrate {"channel": KEY, "reference_value": 4.98, ...}      gain from the present reading
@@ -41,7 +41,7 @@ def date_of(utc_ms: int) -> str:
 
 
 class Service:
-    """The commands on the channels of one device.
+    """The commands on the channels of one device, a method each; made anew for each of them.
 
     Args:
         channels: all channels of the device.
@@ -58,19 +58,6 @@ class Service:
         self._store = store
         self._clock = clock
         self._changed = changed
-        for channel in channels:
-            if isinstance(channel, AnalogChannel):
-                channel.calibrate(store.get(channel.key))
-
-    def commands(self) -> tuple:
-        """For the table of `commands.Commands`."""
-        return (
-            ("calibrate", self.calibrate),
-            ("calibration", self.calibration),
-            ("measure_floor", self.measure_floor),
-            ("counters", self.counters),
-            ("uncertainty", self.uncertainty),
-        )
 
     def _channel(self, args: dict) -> AnalogChannel:
         known = [channel for channel in self._channels if isinstance(channel, AnalogChannel)]

@@ -30,9 +30,6 @@ def run(job: dict, write) -> None:
     # Code before buffers: it is compiled in large pieces, and needs the heap whole.
     from clampdevice import kernels  # noqa: F401
     from clampdevice.measure import Measurement
-    from clampdevice.preload import preload
-
-    preload(config)
 
     until_us = int(1000000 * job["seconds"])
     if "scenario" in job:

@@ -3,15 +3,15 @@
 Owns the order. What is large comes first, while the heap is whole: a chip's ring of samples, 32 KB
 and more in one piece at an aligned address, then the spool and the ADC's table. The firmware's
 other modules would lie scattered over it; they are loaded with the collector at their heels,
-because what an import leaves behind would keep them apart for ever.
+because what an import leaves behind would keep them apart for ever. What a board does not ask for
+is not loaded, and what is needed once leaves the heap again; see docs/memory.md.
 """
 
 import asyncio
 import gc
 import json
-import sys
 
-import clampdevice
+from clampdevice.borrow import Borrowed
 from clampdevice.hal import open_hal
 
 _IMPORT_BYTES = 4096
@@ -26,14 +26,26 @@ def _collect_every(size: int) -> None:
 
 
 def _read_board() -> dict:
-    """The checked content of board.json. What checks it is needed once, and leaves the heap."""
-    from clampdevice import board
+    """The checked content of board.json."""
+    with Borrowed():
+        from clampdevice import board
 
-    with open("board.json") as file:
-        config = board.check(json.load(file))
-    del sys.modules["clampdevice.board"]
-    delattr(clampdevice, "board")
-    return config
+        with open("board.json") as file:
+            return board.check(json.load(file))
+
+
+def _make_app(config: dict, hal):  # noqa: ANN202 - loaded behind the buffers
+    """Everything behind the hardware."""
+    from clampdevice.spool import Spool
+
+    spool = Spool(config["spool"]["ram_bytes"], config["spool"]["ram_items"])
+    with Borrowed():
+        from clampdevice import linear
+
+        lut = linear.table_for(config)
+    from clampdevice.app import App
+
+    return App(config, hal, spool, lut)
 
 
 def main() -> None:
@@ -43,17 +55,9 @@ def main() -> None:
     gc.collect()
     hal = open_hal(config)
     try:
-        from clampdevice import linear
-        from clampdevice.spool import Spool
-
-        spool = Spool(config["spool"]["ram_bytes"], config["spool"]["ram_items"])
-        lut = linear.table_for(config)
-        from clampdevice.app import App
-        from clampdevice.preload import preload
-
-        preload(config)
+        app = _make_app(config, hal)
         _collect_every(-1)  # from here on only where it is chosen
-        asyncio.run(App(config, hal, spool, lut).run())
+        asyncio.run(app.run())
     except KeyboardInterrupt:
         pass  # Ctrl-C leaves the prompt to mpremote
     finally:

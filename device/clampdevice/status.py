@@ -97,3 +97,10 @@ class InputChannel:
         if self._pulses is not None:
             self.count = self._pulses(self.config["index"]) % COUNT_WRAP
         return 0, [state if key == "state" else self.count for key in self._features]
+
+
+def has_lamps(channels: tuple) -> bool:
+    """Whether any input has a role."""
+    return any(
+        channel.describe()[1] == "input" and channel.config.get("role") for channel in channels
+    )

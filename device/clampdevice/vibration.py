@@ -8,8 +8,8 @@ without gravity, peak, crest factor, kurtosis, and velocity RMS from 10 to 1000 
 from array import array
 from math import nan, pi, sqrt
 
-from clampdevice import names
 from clampdevice.feature import STANDARD_GRAVITY_M_S2, signed, unsigned, without_noise
+from clampdevice.vibrationnames import is_extra
 from clampdevice.window import FRAC_BITS, Window
 from clampwire.values import BELOW_FLOOR, CLIPPED, GAP
 
@@ -137,7 +137,7 @@ class VibrationChannel:
         self._settling = SETTLING_WINDOWS
         self._gap = False
         self.extra = None
-        if any(names.is_extra(key) for key in self._features):
+        if any(is_extra(key) for key in self._features):
             from clampdevice.vibrationextra import Extra
 
             self.extra = Extra(config, self._features, axes, source, kernels)

@@ -13,8 +13,8 @@ Owns their keys, scales and values. Spectra are `spectrum.py`.
 from math import sqrt
 
 from clampdevice.feature import unsigned
-from clampdevice.names import BANDS
 from clampdevice.severity import zone
+from clampdevice.vibrationnames import BANDS
 from clampdevice.window import FRAC_BITS
 
 RATIO_MOST = 100

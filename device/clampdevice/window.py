@@ -7,8 +7,6 @@ window ends the sampler's.
 
 from array import array
 
-from clampdevice import linear
-
 FRAC_BITS = 12
 _M2_BITS = 8  # of the sum of squared deviations: (d2 << 8) // n loses less than 1/256 unit**2
 
@@ -40,7 +38,7 @@ class Window:
             self._sums = kernels.sums_extremes
         else:
             self._sums_lut = kernels.sums_lut_extremes
-            self._frac_bits -= linear.FRAC_BITS
+            self._frac_bits -= kernels.LUT_FRAC_BITS
             while lut[rail_lo + 1] == lut[rail_lo]:
                 rail_lo += 1
             while lut[rail_hi - 1] == lut[rail_hi]:

@@ -61,6 +61,11 @@ LAYOUTS = (
     (2, 90, 4),
     (1, 33, 3),
 )
+# Loaded before there are buffers, as by everybody who samples: what a compiler leaves behind lies
+# between them else.
+for place in kernels.PLACES.split("\n"):
+    for name in place.split()[1:]:
+        getattr(kernels, name)
 TABLE = array("H", [min(16383, 4 * i + (3 if i > 512 else 0)) for i in range(4096)])
 
 

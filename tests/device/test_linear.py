@@ -146,3 +146,7 @@ def test_a_straightened_block_costs_no_allocation():
         micropython.heap_unlock()
     window.close()
     assert window.n == 6 * 256
+
+
+def test_kernels_and_table_mean_the_same_fraction():
+    assert kernels.LUT_FRAC_BITS == linear.FRAC_BITS

@@ -5,6 +5,7 @@ beside design.py. Reading allocates: once a window, never a block.
 """
 
 ACC_WORDS = 8
+LUT_FRAC_BITS = 2  # of the entries of a table, see `clampdevice.linear`
 CROSS_WORDS = 4
 MOM_WORDS = 8
 VELOCITY_STATE_WORDS = 8
