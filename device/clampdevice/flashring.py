@@ -73,7 +73,6 @@ class FlashRing:
         self._flush = self._again = False
         self._cut = True
         self._need = 0  # bytes that were refused for want of room
-        self._padded_end = 0  # position behind the page programmed last
         # Of the page being looked at: buffer, base of its body, bytes used, first item, kind.
         self._at: tuple = (pages.page, HEAD_BYTES, 0, NO_ITEM, 0)
         self.note = b""
@@ -235,11 +234,11 @@ class FlashRing:
         self._saving = True
 
     def free(self, at: int) -> None:
-        """Nothing before position `at` is needed any more."""
+        """Nothing before position `at` is needed any more. Ends what `read` gave."""
         if at <= self.tail:
             return
         self.tail = at
-        if at >= self.end or (not self._fill and at >= self._padded_end):
+        if at >= self.end or (not self._fill and self.read(at) is None):
             # All is free, also what is not in flash yet: it need not get there.
             self._cut = self._cut or self._fill > 0
             self._fill = 0
@@ -354,4 +353,3 @@ class FlashRing:
         self._first, self._behind = self._behind, NO_ITEM
         self._cut = False
         self._flush = self._flush and rest > 0
-        self._padded_end = head << 8 | used

@@ -120,6 +120,22 @@ def test_a_drained_ring_stays_drained_after_a_cut():
     assert _all(again) == [7]
 
 
+def test_what_is_freed_after_a_cut_frees_no_more():
+    flash = Flash(SECTORS)
+    ring = FlashRing(flash, SECTORS)
+    for number in range(100):
+        _put(ring, _item(number, 40))
+    ring.flush()
+    _settle(ring)
+    again = FlashRing(flash, SECTORS)
+    for number in range(100):
+        assert _all(again) == list(range(number, 100))
+        found = again.read(again.tail)
+        assert found is not None
+        again.free(found[1])
+    assert _all(again) == [] and again.tail >> 8 == again.head
+
+
 def test_what_is_free_before_it_was_programmed_is_never_programmed():
     flash = Flash(SECTORS)
     ring = FlashRing(flash, SECTORS)
