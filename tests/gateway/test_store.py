@@ -222,7 +222,11 @@ def test_a_newer_schema_is_refused_and_left_alone(path: Path) -> None:
     with pytest.raises(StoreError, match=f"schema {SCHEMA_VERSION + 1}.*knows {SCHEMA_VERSION}"):
         Store(path)
     assert path.read_bytes() == before
-    assert sorted(entry.name for entry in path.parent.iterdir()) == ["items.db", "items.db.lock"]
+    assert sorted(entry.name for entry in path.parent.iterdir()) == [
+        "items.db",
+        "items.db.facts",
+        "items.db.lock",
+    ]
 
 
 def test_another_programs_database_is_refused_and_left_alone(path: Path) -> None:

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from clampgateway.model import GAP, RECORD, Item, Stored
+from clampgateway.model import GAP, RECORD, STORE_DAMAGED, Item, Stored
 from clampwire import messages
 from clampwire.codec import Codec, WireError
 
@@ -54,12 +54,20 @@ class Dropped:
         return iter([self._by_id[number] for number in self._ids])
 
     def covers(self, device: int, boot: int, seq: int) -> bool:
-        """Whether this item was here before and was dropped, or was told to be lost."""
+        """Whether this item was here before and was dropped, or was told to be lost.
+
+        Not for what a damaged store took with it: that may come again, and is welcome.
+        """
         ranges = self._ranges.get((device, boot))
         if not ranges or seq > ranges[-1].last:
             return False
         at = bisect_right(ranges, seq, key=_first_of)
-        return any(seq <= drop.last for drop in ranges[max(0, at - 3) : at])
+        near = ranges[max(0, at - 3) : at]
+        return any(seq <= drop.last and drop.reason != STORE_DAMAGED for drop in near)
+
+    def ranges(self, device: int, boot: int) -> list[list[int]]:
+        """[first, last] of all ranges of a boot."""
+        return [[drop.first, drop.last] for drop in self._ranges.get((device, boot), [])]
 
     def after(self, position: int, limit: int) -> list[Drop]:
         """The first `limit` ranges with an id above `position`."""
@@ -74,7 +82,7 @@ class Dropped:
         gone: list[int] = []
         come: list[Drop] = []
         by_boot: dict[tuple[int, int], list[Drop]] = {}
-        for run in _runs(rows):
+        for run in joined_runs(rows):
             by_boot.setdefault((run.device, run.boot), []).append(run)
         for key, runs in by_boot.items():
             near = {old for run in runs for old in self._neighbours(key, run)}
@@ -166,7 +174,7 @@ def as_stored(drop: Drop, device: str) -> Stored:
     )
 
 
-def _runs(rows: Sequence[Drop]) -> list[Drop]:
+def joined_runs(rows: Sequence[Drop]) -> list[Drop]:
     """Rows joined to unbroken ranges, in order of device, boot and first."""
     runs: list[Drop] = []
     for row in sorted(rows, key=lambda row: row[1:5]):

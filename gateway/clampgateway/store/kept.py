@@ -1,7 +1,7 @@
 """The small tables of the store: devices, descriptions, cursors, given numbers, what was dropped.
 
 They are held in memory as well, so that a lookup costs nothing and a store that turns out to be
-damaged can go on in a new file without losing them. Also what can be read of a damaged file.
+damaged can go on in a new file without losing them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 from clampgateway.store.drops import Drop, Dropped
@@ -25,20 +24,22 @@ _INSERT = f"INSERT INTO items ({ITEM_COLUMNS}) VALUES"
 _OR_NOT = "ON CONFLICT (device, boot, seq) DO NOTHING"
 _INSERT_ROW = f"{_INSERT} {_VALUES} {_OR_NOT}"
 _INSERT_ROWS = f"{_INSERT} {', '.join([_VALUES] * ROWS)} {_OR_NOT}"
-SALVAGED_ITEMS_MAX = 200_000
-_HEAD = struct.Struct("<BII")
 _UINT32 = 0xFFFFFFFF
 
 
 @dataclass
 class Kept:
-    """Rows of the small tables, by their keys, and the highest id that was given."""
+    """Rows of the small tables, by their keys, and the highest id that was given.
+
+    `heads` is the highest (boot, seq) of each device since the start; no table holds it.
+    """
 
     device_ids: dict[str, int] = field(default_factory=dict)
     boots: dict[str, int] = field(default_factory=dict)
     descriptions: dict[tuple[str, int], bytes] = field(default_factory=dict)
     cursors: dict[str, int] = field(default_factory=dict)
     numbers: dict[tuple[str, str], dict[str, int]] = field(default_factory=dict)
+    heads: dict[str, tuple[int, int]] = field(default_factory=dict)
     dropped: Dropped = field(default_factory=Dropped)
     hours: dict[int, int] = field(default_factory=dict)
     last_id: int = 0
@@ -66,7 +67,9 @@ class Kept:
 
     def _read_devices(self, db: sqlite3.Connection) -> None:
         taken = {number: key for key, number in self.device_ids.items()}
-        for number, key, boot in _rows(db, "SELECT id, key, highest_boot FROM devices", "isi"):
+        for number, key, boot in typed_rows(
+            db, "SELECT id, key, highest_boot FROM devices", "isi"
+        ):
             # In a damaged file a number may stand there twice, or no longer be one.
             if taken.setdefault(number, key) != key or not 0 <= boot <= _UINT32:
                 continue
@@ -74,17 +77,17 @@ class Kept:
             self.boots[key] = max(boot, self.boots.get(key, 0))
 
     def _read_descriptions(self, db: sqlite3.Connection) -> None:
-        for device, crc, packed in _rows(
+        for device, crc, packed in typed_rows(
             db, "SELECT device, crc, payloads FROM descriptions ORDER BY rowid", "sib"
         ):
             self.descriptions.setdefault((device, crc), packed)
 
     def _read_cursors(self, db: sqlite3.Connection) -> None:
-        for name, at in _rows(db, "SELECT name, id FROM cursors", "si"):
+        for name, at in typed_rows(db, "SELECT name, id FROM cursors", "si"):
             self.cursors[name] = max(at, self.cursors.get(name, 0))
 
     def _read_numbers(self, db: sqlite3.Connection) -> None:
-        for kind, scope, key, number in _rows(
+        for kind, scope, key, number in typed_rows(
             db, "SELECT kind, scope, key, number FROM assignments", "sssi"
         ):
             numbers = self.numbers.setdefault((kind, scope), {})
@@ -93,13 +96,19 @@ class Kept:
 
     def _read_given_ids(self, db: sqlite3.Connection) -> None:
         given = "SELECT seq FROM sqlite_sequence WHERE name = 'items'"
-        self.last_id = max([self.last_id, *(seq for (seq,) in _rows(db, given, "i"))])
+        self.last_id = max([self.last_id, *(seq for (seq,) in typed_rows(db, given, "i"))])
 
     def _read_dropped(self, db: sqlite3.Connection) -> None:
-        rows = _rows(db, "SELECT * FROM drops ORDER BY id", "iiiiiiiiii")
+        rows = typed_rows(db, "SELECT * FROM drops ORDER BY id", "iiiiiiiiii")
         known = {drop.id for drop in self.dropped}
         self.dropped.apply([], [drop for row in rows if (drop := Drop(*row)).id not in known])
-        self.hours.update(_rows(db, "SELECT number, last_id FROM hours", "ii"))
+        self.hours.update(typed_rows(db, "SELECT number, last_id FROM hours", "ii"))
+
+    def number_devices(self) -> None:
+        """A number for every device that is known by its key alone."""
+        for key in self.boots:
+            if key not in self.device_ids:
+                self.device_ids[key] = max(self.device_ids.values(), default=0) + 1
 
     def write(self, db: sqlite3.Connection) -> None:
         """Write all rows into a new file, within the caller's transaction."""
@@ -108,10 +117,10 @@ class Kept:
             [(number, key, self.boots.get(key, 0)) for key, number in self.device_ids.items()],
         )
         db.executemany(
-            "INSERT INTO descriptions VALUES (?, ?, ?)",
+            "INSERT OR IGNORE INTO descriptions VALUES (?, ?, ?)",
             [(device, crc, packed) for (device, crc), packed in self.descriptions.items()],
         )
-        db.executemany("INSERT INTO cursors VALUES (?, ?)", self.cursors.items())
+        db.executemany("INSERT OR IGNORE INTO cursors VALUES (?, ?)", self.cursors.items())
         db.executemany(
             "INSERT OR IGNORE INTO assignments VALUES (?, ?, ?, ?)",
             [
@@ -124,10 +133,21 @@ class Kept:
             "INSERT OR IGNORE INTO drops VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [tuple(drop) for drop in self.dropped],
         )
-        db.executemany("INSERT INTO hours VALUES (?, ?)", self.hours.items())
+        db.executemany("INSERT OR IGNORE INTO hours VALUES (?, ?)", self.hours.items())
         # Ids go on where they were, so that cursors stay true.
         db.execute("DELETE FROM sqlite_sequence WHERE name = 'items'")
         db.execute("INSERT INTO sqlite_sequence VALUES ('items', ?)", (self.last_id,))
+
+    def told(self) -> Iterator[tuple[str, int, list[bytes]]]:
+        """All descriptions as (device, crc, Describe payloads), in the order they came."""
+        for (device, crc), packed in tuple(self.descriptions.items()):
+            payloads = []
+            at = 0
+            while at + 2 <= len(packed):
+                size = struct.unpack_from("<H", packed, at)[0]
+                payloads.append(packed[at + 2 : at + 2 + size])
+                at += 2 + size
+            yield device, crc, payloads
 
     def summary(self) -> str:
         return (
@@ -146,47 +166,14 @@ def insert_items(db: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> int:
     return db.total_changes - before
 
 
-def salvage(path: Path, kept: Kept) -> list[tuple[Any, ...]]:
-    """Add what can be read of the damaged file at `path` to `kept`, and never write to it.
-
-    Returns the items behind the slowest cursor as rows: what no bridge would ever deliver
-    otherwise. Everything else stays in the file that was set aside.
-    """
-    items: list[tuple[Any, ...]] = []
-    # An error ends what can be read; what came before it is taken, and the caller tells how much.
-    with contextlib.suppress(sqlite3.Error), contextlib.closing(_open_to_read(path)) as db:
-        kept.read_what_can_be(db)
-        if kept.cursors:
-            _salvage_items(db, kept, items)
-    kept.last_id = max([kept.last_id, *kept.cursors.values(), *(row[0] for row in items)])
-    return items
-
-
-def _open_to_read(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
-
-
-def _salvage_items(db: sqlite3.Connection, kept: Kept, out: list[tuple[Any, ...]]) -> None:
-    devices = set(kept.device_ids.values())
-    delivered = min(kept.cursors.values())
-    query = (
-        f"SELECT {ITEM_COLUMNS} FROM items NOT INDEXED WHERE id > {delivered} ORDER BY id"
-        f" LIMIT {SALVAGED_ITEMS_MAX}"
-    )
-    for row in _rows(db, query, "iiiiiiiiib"):
-        _id, device, boot, seq, kind, *_rest, payload = row
-        # The payload repeats kind, boot and seq, so that a mixed-up row shows.
-        whole = len(payload) >= _HEAD.size
-        if whole and _HEAD.unpack_from(payload) == (kind, boot, seq) and device in devices:
-            out.append(row)
-
-
 _KINDS = {"i": int, "s": str, "b": bytes}
 
 
-def _rows(db: sqlite3.Connection, query: str, kinds: str) -> Iterator[tuple[Any, ...]]:
+def typed_rows(
+    db: sqlite3.Connection, query: str, kinds: str, *values: object
+) -> Iterator[tuple[Any, ...]]:
     """Rows whose values have the types they should have; a damaged file may hold others."""
     types = [_KINDS[kind] for kind in kinds]
-    for row in db.execute(query):
+    for row in db.execute(query, values):
         if all(isinstance(value, kind) for value, kind in zip(row, types, strict=True)):
             yield row

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from clampgateway.model import RECORD, Item, Stored
-from clampgateway.store import file
+from clampgateway.store import facts, file, opening
 from clampgateway.store.drops import as_stored
 from clampgateway.store.file import NumbersExhaustedError, StoreDamagedError, StoreError
-from clampgateway.store.kept import ITEM_COLUMNS, Kept, insert_items, salvage
+from clampgateway.store.kept import ITEM_COLUMNS, Kept, insert_items
 from clampgateway.store.room import Room
 
 _log = logging.getLogger(__name__)
@@ -28,6 +28,9 @@ _log = logging.getLogger(__name__)
 RETENTION_H = 168
 # Where readers may stand that took items from here a moment ago.
 READS_REMEMBERED = 16
+# How often the last numbers of all devices are written beside the store.
+FACTS_S = 60.0
+_NO_HEAD = (-1, -1)
 _SET_CURSOR = "INSERT INTO cursors VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET id = excluded.id"
 
 
@@ -53,6 +56,8 @@ class Store:
         self._unreported: list[Stored] = []
         self._handed_out: deque[int] = deque(maxlen=READS_REMEMBERED)
         self._damage = ""
+        self._facts_due_s: float | None = None
+        self.facts_failures = 0
         self._lock = file.lock(path)
         try:
             quota_bytes = file.quota_for(path, quota_bytes)
@@ -87,11 +92,12 @@ class Store:
         new: list[Stored] = []
         fresh: dict[str, int] = {}
         boots: dict[str, int] = {}
+        heads: dict[str, tuple[int, int]] = {}
         if items or moved:
             try:
                 self._db.execute("BEGIN IMMEDIATE")
                 self._room.make(self._db, items, fences, self._handed_out)
-                new = self._insert(items, fresh, boots)
+                new = self._insert(items, fresh, boots, heads)
                 self._db.executemany(_SET_CURSOR, moved.items())
                 self._db.execute("COMMIT")
             except sqlite3.Error as error:
@@ -99,8 +105,11 @@ class Store:
             self._room.committed()
         kept.device_ids.update(fresh)
         kept.boots.update(boots)
+        kept.heads.update(heads)
         kept.cursors.update(moved)
         self._device_keys.update({number: key for key, number in fresh.items()})
+        if fresh or boots:
+            self._write_facts()
         if new:
             kept.last_id = self._reported_id = new[-1].id
         redelivered = len(items) - len(new)
@@ -123,6 +132,10 @@ class Store:
         except sqlite3.Error as error:
             raise self._no_commit(error, ()) from error
         self._room.committed()
+        if self._facts_due_s is None:
+            self._facts_due_s = mono_s + FACTS_S
+        elif mono_s >= self._facts_due_s:
+            self._write_facts()
         return more
 
     def _no_commit(self, error: sqlite3.Error, items: Sequence[Item]) -> StoreError:
@@ -133,10 +146,14 @@ class Store:
         return reason
 
     def _insert(
-        self, items: Sequence[Item], fresh: dict[str, int], boots: dict[str, int]
+        self,
+        items: Sequence[Item],
+        fresh: dict[str, int],
+        boots: dict[str, int],
+        heads: dict[str, tuple[int, int]],
     ) -> list[Stored]:
         ids, known_boots = self._kept.device_ids, self._kept.boots
-        dropped = self._kept.dropped
+        known_heads, dropped = self._kept.heads, self._kept.dropped
         first = number = self._kept.last_id + 1
         rows = []
         entered = []
@@ -148,6 +165,8 @@ class Store:
                 device = fresh[key] = added.lastrowid or 0
             if item.boot > boots.get(key, known_boots.get(key, -1)):
                 boots[key] = item.boot
+            if item[1:3] > heads.get(key, known_heads.get(key, _NO_HEAD)):
+                heads[key] = item[1:3]
             if dropped and dropped.covers(device, item.boot, item.seq):
                 continue  # acknowledged long ago, and told as a gap to whoever missed it
             rows.append((number, device, *item[1:]))
@@ -210,7 +229,12 @@ class Store:
             )
         self._write("INSERT INTO assignments VALUES (?, ?, ?, ?)", table, scope, key, number)
         numbers[key] = number
+        self._write_facts()
         return number
+
+    def _write_facts(self) -> None:
+        self._facts_due_s = None
+        self.facts_failures += not facts.write(self.path, self._kept)
 
     def _write(self, statement: str, *values: object) -> None:
         self._ready()
@@ -259,14 +283,7 @@ class Store:
 
     def descriptions(self) -> Iterator[tuple[str, int, list[bytes]]]:
         """All descriptions as (device, crc, Describe payloads), in the order they came."""
-        for (device, crc), packed in tuple(self._kept.descriptions.items()):
-            payloads = []
-            at = 0
-            while at + 2 <= len(packed):
-                size = struct.unpack_from("<H", packed, at)[0]
-                payloads.append(packed[at + 2 : at + 2 + size])
-                at += 2 + size
-            yield device, crc, payloads
+        return self._kept.told()
 
     def highest_boots(self) -> dict[str, int]:
         """The highest committed boot of every device that was ever here."""
@@ -293,38 +310,20 @@ class Store:
             return self._start_over(error)
 
     def _open_and_read(self) -> sqlite3.Connection:
-        db = file.open_file(self.path)
-        try:
-            file.limit_size(db, self._room.quota_bytes)
-            self._kept.read(db)
-        except sqlite3.Error as error:
-            db.close()
-            raise file.error_of(self.path, "cannot read", error) from error
-        self._device_keys = {number: key for key, number in self._kept.device_ids.items()}
+        db = opening.open_kept(self.path, self._kept, self._room.quota_bytes)
+        self._number_keys()
         return db
 
     def _start_over(self, reason: StoreError) -> sqlite3.Connection:
-        """Set the damaged file aside; a new one goes on with what can be read of it."""
-        aside = file.set_aside(self.path)
-        items = salvage(aside, self._kept)
-        self.set_aside += 1
-        self._damage = (
-            f"{reason}; set aside as {aside.name}; {self._kept.summary()} and"
-            f" {len(items)} items not yet delivered"
+        db, self._damage = opening.start_over(
+            self.path, self._kept, self._room.quota_bytes, reason
         )
-        _log.error("%s", self._damage)
-        db = file.open_file(self.path)
-        try:
-            file.limit_size(db, self._room.quota_bytes)
-            db.execute("BEGIN IMMEDIATE")
-            insert_items(db, items)
-            self._kept.write(db)
-            db.execute("COMMIT")
-        except sqlite3.Error as error:
-            db.close()
-            raise file.error_of(self.path, "cannot start over", error) from error
-        self._device_keys = {number: key for key, number in self._kept.device_ids.items()}
+        self.set_aside += 1
+        self._number_keys()
         return db
+
+    def _number_keys(self) -> None:
+        self._device_keys = {number: key for key, number in self._kept.device_ids.items()}
 
     def _failed(self, doing: str, error: sqlite3.Error) -> StoreError:
         reason = file.error_of(self.path, doing, error)
@@ -363,6 +362,7 @@ class Store:
         try:
             if self._failure is None:
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                self._write_facts()
         except sqlite3.Error as error:
             _log.warning("no checkpoint at the end store=%s: %s", self.path, error)
         finally:
@@ -386,6 +386,7 @@ class Store:
             "dropped_undelivered": self._room.undelivered,
             "expired": self._room.expired,
             "drop_ranges": len(self._kept.dropped),
+            "facts_failures": self.facts_failures,
             "alarm": self.alarm,
         }
 

@@ -1,0 +1,68 @@
+"""Bringing a store into memory: an old one, a new one, or what is left of a damaged one.
+
+Owns the order of these steps; reading a damaged file is `salvage.py`, the file itself `file.py`.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from clampgateway.store import facts, file
+from clampgateway.store.kept import Kept, insert_items
+from clampgateway.store.salvage import salvage
+
+_log = logging.getLogger(__name__)
+
+
+def open_kept(path: Path, kept: Kept, quota_bytes: int) -> sqlite3.Connection:
+    """Open or make the store at `path` and read its small tables. Raises StoreError."""
+    db = file.open_file(path)
+    try:
+        file.limit_size(db, quota_bytes)
+        kept.read(db)
+    except sqlite3.Error as error:
+        db.close()
+        raise file.error_of(path, "cannot read", error) from error
+    if not (kept.device_ids or kept.numbers or kept.descriptions) and facts.read(path, kept):
+        name = facts.path_of(path).name
+        _log.warning("a new store begins, unit ids and boots are known from %s", name)
+        _begin_with(db, path, kept, [])
+    return db
+
+
+def start_over(
+    path: Path, kept: Kept, quota_bytes: int, reason: Exception
+) -> tuple[sqlite3.Connection, str]:
+    """Set a damaged store aside and begin a new one with what can be read of it.
+
+    Returns it and what to tell people. Raises StoreError.
+    """
+    aside = file.set_aside(path)
+    facts.read(path, kept)
+    items, lost = salvage(aside, kept)
+    told = (
+        f"{reason}; set aside as {aside.name}; {kept.summary()} and {len(items)} items"
+        f" not yet delivered; {lost} more are told as lost"
+    )
+    _log.error("%s", told)
+    db = file.open_file(path)
+    file.limit_size(db, quota_bytes)
+    _begin_with(db, path, kept, items)
+    return db, told
+
+
+def _begin_with(
+    db: sqlite3.Connection, path: Path, kept: Kept, items: list[tuple[Any, ...]]
+) -> None:
+    """Write into a new file what is kept; it is closed if that fails. Raises StoreError."""
+    try:
+        db.execute("BEGIN IMMEDIATE")
+        insert_items(db, items)
+        kept.write(db)
+        db.execute("COMMIT")
+    except sqlite3.Error as error:
+        db.close()
+        raise file.error_of(path, "cannot start over", error) from error
