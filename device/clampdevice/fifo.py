@@ -304,6 +304,9 @@ class FifoSource:
             self._gap_lost[i - 1] = self._gap_lost[i]
         self._gaps -= 1
 
+    def close(self) -> None:
+        """Nothing runs on without the CPU but the sensor itself."""
+
     def temperature_c(self) -> float | None:
         """Of the sensor; None where it has none."""
         return self.driver.temperature_c()

@@ -49,6 +49,7 @@ class Adxl345:
         overrun: `pending` found that the FIFO had been full since the last read; frames may be
             lost, as many as the clock says.
         overruns: how often.
+        entry_format: DATA_FORMAT as `configure` has set it.
     """
 
     name = "adxl345"
@@ -69,7 +70,7 @@ class Adxl345:
         self._raw = bytearray(6)
         self._byte = bytearray(1)
         self.bits = 13
-        self.rate_hz = 0
+        self.rate_hz = self.entry_format = 0
         self.overrun = False
         self.overruns = 0
         self._fault = None
@@ -99,6 +100,7 @@ class Adxl345:
         ):
             base.write_checked(self._bus, self.name, register, value)
         self.bits = 10 + scale
+        self.entry_format = _FULL_RES | scale
         self.rate_hz = rate_hz
         self._fault = None
 
@@ -106,12 +108,12 @@ class Adxl345:
         """Raises WrongChip, or OSError of a silent bus."""
         base.check_identity(self._bus, self.name, _DEVID, _ID)
 
-    def start(self) -> None:
-        """Empties the FIFO and begins; INT1 is high from WATERMARK_FRAMES frames on."""
+    def start(self, watermark: int = WATERMARK_FRAMES) -> None:
+        """Empties the FIFO and begins; INT1 is high while `watermark` frames are in there."""
         write = base.write_checked
         write(self._bus, self.name, _POWER_CTL, 0)
         write(self._bus, self.name, _FIFO_CTL, 0)  # bypass empties it
-        write(self._bus, self.name, _FIFO_CTL, _STREAM | WATERMARK_FRAMES)
+        write(self._bus, self.name, _FIFO_CTL, _STREAM | watermark)
         write(self._bus, self.name, _POWER_CTL, _MEASURE)
         self.overrun = False
 

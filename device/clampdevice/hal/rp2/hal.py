@@ -54,13 +54,17 @@ class Hal:
         version = sys.implementation.version
         self.runtime = "MicroPython " + ".".join(str(part) for part in version[:3])
         self.ticks_us = time.ticks_us
-        self._adc = self._inputs = None
+        self._adc = self._accelerometer = self._inputs = None
         parts = config.get("sources", {})
         if "adc" in parts:
             self._adc = AdcSource(
                 parts["adc"], chip, machine.mem32, rp2.DMA, _Memory, time.ticks_us
             )
             self._prepare_pins(self._adc.converter.inputs)
+        if "accelerometer" in parts:
+            from clampdevice.hal.rp2.sensors import accelerometer
+
+            self._accelerometer = accelerometer(parts["accelerometer"], chip, _Memory)
         self.watchdog = Watchdog(machine.WDT, chip, machine.mem32)
         self.reset_cause = self.watchdog.reset_cause()
         self._slots = BootSlots()
@@ -102,6 +106,8 @@ class Hal:
         parts = config.get("sources", {})
         if self._adc is not None:
             found["adc"] = self._adc
+        if self._accelerometer is not None:
+            found["accelerometer"] = self._accelerometer
         if "inputs" in parts:
             from clampdevice.hal.rp2.inputs import Inputs
 
@@ -143,5 +149,7 @@ class Hal:
         self.watchdog.stop()
         if self._adc is not None:
             self._adc.close()
+        if self._accelerometer is not None:
+            self._accelerometer.close()
         if self._inputs is not None:
             self._inputs.close()

@@ -1,0 +1,345 @@
+"""The RP2's ADXL345 source on a register file: every frame in order, or lost and counted exactly.
+
+Truth is a model of the sensor and of the PIO program: it samples by its own oscillator, and an
+entry is read when the FIFO holds the watermark. DMA, timer and ring are those of the register
+file, whose ADC FIFO stands in for that of the PIO.
+"""
+
+from fakes_rp2 import TICKS_MASK, FakeRp2
+
+from clampdevice.hal.rp2.chips import RP2040, RP2350
+from clampdevice.hal.rp2.entries import WATERMARK, EntrySource
+from clampdevice.hal.rp2.fastentries import entries, plain_entries
+
+FORM = 0x0B
+ENTRY_US = 36
+BLOCK = 16
+
+
+class Sensor:
+    """The driver, the reader and the chip in one; time is that of the register file."""
+
+    entry_format = FORM
+    int_pin = 20
+    read_us = 30
+    name = "adxl345"
+
+    def __init__(self, machine: FakeRp2, ppm: int, nominal_hz: int) -> None:
+        self.machine = machine
+        self.fifo_words = machine.fifo
+        self.fifo = machine.chip.adc_base + 12
+        self.dreq = machine.chip.dreq_adc
+        self.period_us = 1000000 / nominal_hz / (1 + ppm / 1000000)
+        self.made = self.lost = self.first = 0
+        self.reading = self.cut = self.silent = False
+        self.overrun = self.mangle = False
+        self.free_us = self.next_us = 0.0
+        self.running = False
+        self.checks = self.starts = 0
+        machine.fcs = 1 << 3
+
+    # the driver
+    def configure(self, rate_hz: float, range_g: float) -> None:
+        self.check()
+        self.running = False
+
+    def check(self) -> None:
+        self.checks += 1
+        if self.silent:
+            raise OSError("identity 0xFF in register 0x00: no chip answers")
+
+    def start(self, watermark: int) -> None:
+        assert watermark == WATERMARK
+        self.starts += 1
+        self.first = self.made
+        self.overrun = False
+        self.running = True
+        self.next_us = self.machine.now_us + self.period_us
+
+    # the reader
+    def arm(self) -> None:
+        self.reading = False
+        del self.machine.fifo[:]
+        self.machine.fcs = 1 << 3
+
+    def run(self) -> None:
+        self.reading = True
+        self.free_us = self.machine.now_us
+
+    def halt(self) -> None:
+        self.reading = False
+
+    def close(self) -> None:
+        self.reading = False
+
+    # the chip
+    def advance(self, us: int) -> None:
+        """Samples and reads for that long; the DMA takes each word as it comes."""
+        machine = self.machine
+        end_us = machine.now_us + us
+        while True:
+            sample_us = self.next_us if self.running else 1e18
+            read_us = 1e18
+            if self.reading and not self.cut and self.made - self.first >= WATERMARK:
+                read_us = max(self.free_us, machine.now_us)
+            event_us = min(sample_us, read_us)
+            if event_us > end_us:
+                break
+            self._to(event_us)
+            if sample_us <= read_us:
+                self.made += 1
+                self.next_us += self.period_us
+                if self.made - self.first > 32:
+                    self.first += 1
+                    self.lost += 1
+                    self.overrun = True
+            else:
+                self._read()
+        self._to(end_us)
+
+    def _to(self, us: float) -> None:
+        ahead = int(us) - self.machine.now_us
+        if ahead > 0:
+            self.machine.advance(ahead)
+
+    def _read(self) -> None:
+        k = self.first
+        self.first += 1
+        self._to(self.machine.now_us + self.read_us)
+        status = 0x8200 | FORM
+        if self.overrun:
+            status |= 0x0100
+        if self.mangle:
+            status ^= 0x0004
+        self.overrun = False
+        fifo = self.machine.fifo
+        fifo.append(status)
+        for value in (k, ~k, 77):
+            fifo.append(value >> 8 & 0xFF | (value & 0xFF) << 8)
+        self.machine.serve()
+        self.free_us = self.machine.now_us + ENTRY_US - self.read_us
+
+
+class Bench:
+    """A source with its sensor, and the books: what was handed out, what was said to be lost."""
+
+    def __init__(self, chip: type = RP2040, at_us: int = 0, ppm: int = 0, hz: int = 800) -> None:
+        self.machine = machine = FakeRp2(chip, at_us)
+        self.sensor = sensor = Sensor(machine, ppm, hz)
+        self.hz = hz
+        self.source = EntrySource(
+            self.connect, sensor, machine.new_dma, machine, chip.timer_raw, hz, 16, self.ticks_us
+        )
+        self.start_us = machine.now_us
+        self.frames = self.lost = 0
+        self.next = -1
+        self.ends: list = []
+        self.errors: list = []
+        self.wait_us = 0  # that a look at the clock takes
+
+    def connect(self) -> Sensor:
+        assert not self.sensor.reading, "the pins are the PIO's"
+        return self.sensor
+
+    def ticks_us(self) -> int:
+        if self.wait_us:
+            self.sensor.advance(self.wait_us)
+        return self.machine.ticks_us()
+
+    @property
+    def now_us(self) -> int:
+        return self.machine.now_us - self.start_us
+
+    def measure(self) -> float:
+        self.wait_us = 1000
+        rate_hz = self.source.measure_rate()
+        self.wait_us = 0
+        return rate_hz
+
+    def start(self) -> None:
+        self.source.start(self.now_us)
+
+    def take(self) -> list | None:
+        try:
+            block = self.source.take(self.now_us)
+        except OSError as error:
+            self.errors.append(str(error))
+            return None
+        if block is None:
+            return None
+        buf, first, frames, end_us, lost = block
+        self.lost += lost
+        for i in range(frames):
+            at = first + 4 * i
+            k = buf[at] ^ 0x8000
+            if self.next >= 0:
+                jump = (k - self.next) & 0xFFFF
+                assert jump == (lost if i == 0 else 0), (k, self.next, lost, i)
+            assert buf[at + 1] ^ 0x8000 == ~k & 0xFFFF
+            assert buf[at + 2] == 77 + 0x8000
+            self.next = k + 1 & 0xFFFF
+        self.frames += frames
+        # The true end of the block's last frame; the sensor is `first` + what waits further on.
+        behind = (self.sensor.made - self.next) & 0xFFFF
+        true_us = self.sensor.next_us - self.sensor.period_us * (behind + 1) - self.start_us
+        self.ends.append(end_us - true_us)
+        return block
+
+    def run(self, ms: int, every_ms: int = 10) -> None:
+        for _ in range(ms // every_ms):
+            self.sensor.advance(1000 * every_ms)
+            while self.take() is not None:
+                pass
+
+
+def follow(chip: type, at_us: int, ppm: int) -> None:
+    bench = Bench(chip, at_us, ppm, 1600)
+    true_hz = 1600 * (1 + ppm / 1000000)
+    rate_hz = bench.measure()
+    assert abs(rate_hz / true_hz - 1) < 30e-6, rate_hz
+    bench.start()
+    bench.run(1200)
+    source = bench.source
+    assert bench.lost == source.lost_frames == source.overruns == source.slips == 0
+    assert source.resyncs == source.laps == 0
+    assert bench.frames > 1.1 * true_hz
+    assert bench.errors == []
+    # A block ends when its last frame was sampled, within the read and a step of the clock.
+    assert all(-20 <= off_us <= 20 for off_us in bench.ends[2:]), bench.ends
+
+
+def test_frames_come_whole_and_in_order_at_the_true_rate():
+    follow(RP2040, 0, 0)
+
+
+def test_a_rate_far_off_and_a_timer_that_wraps():
+    follow(RP2350, (1 << 32) - 900000, 41000)
+
+
+def test_a_slow_sensor_is_followed_too():
+    follow(RP2040, 12345, -29000)
+
+
+def test_a_stall_as_long_as_the_ring_costs_nothing():
+    bench = Bench(ppm=-12345)
+    bench.measure()
+    bench.start()
+    bench.run(300)
+    for stall_ms in (45, 400, 500):
+        bench.sensor.advance(1000 * stall_ms)
+        bench.run(200)
+    assert bench.lost == 0
+    assert bench.source.resyncs == bench.source.laps == 0
+    assert all(-20 <= off_us <= 20 for off_us in bench.ends[2:])
+
+
+def test_an_overrun_is_counted_exactly_and_lies_where_it_was():
+    for pause_ms in (50, 77, 1234):
+        bench = Bench(ppm=23456)
+        bench.measure()
+        bench.start()
+        bench.run(500)
+        before = bench.sensor.lost
+        bench.sensor.halt()
+        bench.run(pause_ms)  # nobody reads, as if INT1 was away; shorter than a silence, or longer
+        if not bench.errors:
+            bench.sensor.run()
+            bench.run(500)
+            assert bench.sensor.lost > before
+            assert bench.lost == bench.source.lost_frames == bench.sensor.lost - before
+            assert bench.source.overruns == 1
+
+
+def test_nobody_came_for_longer_than_the_ring():
+    for pause_ms in (700, 2500, 9000):
+        bench = Bench(RP2350, (1 << 30) - 3000000, 12000)
+        bench.measure()
+        bench.start()
+        bench.run(500)
+        bench.sensor.advance(1000 * pause_ms)
+        bench.run(1000)
+        assert bench.source.laps == 1
+        assert bench.lost > 0  # and `take` has found the joint in order
+        assert bench.errors in ([], ["adxl345: samples were overwritten while they were read"])
+
+
+def test_a_silent_sensor_is_told_and_comes_back_counted():
+    bench = Bench(ppm=-5000)
+    bench.measure()
+    bench.start()
+    bench.run(500)
+    bench.sensor.running = False  # its supply is gone
+    bench.sensor.silent = True
+    gone_us = bench.machine.now_us
+    bench.run(2500)
+    assert "no chip answers" in bench.errors[0]
+    assert bench.source.faults >= 2
+    bench.sensor.silent = False
+    bench.next = -1
+    frames = bench.frames
+    bench.run(2000)
+    assert bench.frames > frames
+    back = bench.lost + bench.frames - frames
+    elapsed = (bench.machine.now_us - gone_us) / bench.sensor.period_us
+    assert abs(elapsed - back) < 2 * BLOCK + WATERMARK + 16, (elapsed, back)
+
+
+def test_a_cut_interrupt_line_is_named():
+    bench = Bench()
+    bench.measure()
+    bench.start()
+    bench.run(300)
+    bench.sensor.cut = True
+    bench.run(300)
+    assert "INT1 at GPIO 20 does not rise" in bench.errors[0]
+
+
+def test_an_entry_that_is_none_sets_the_sensor_up_anew():
+    bench = Bench()
+    bench.measure()
+    bench.start()
+    bench.run(300)
+    starts = bench.sensor.starts
+    bench.sensor.mangle = True
+    bench.run(30)
+    bench.sensor.mangle = False
+    bench.next = -1
+    bench.run(500)
+    assert bench.source.slips >= 1
+    assert bench.sensor.starts > starts
+    assert bench.source.lost_frames > 0
+
+
+def test_low_rates_have_blocks_of_few_frames():
+    for hz in (25, 100, 400):
+        bench = Bench(ppm=3000, hz=hz)
+        bench.start()
+        bench.run(20000 if hz < 100 else 4000)
+        assert bench.lost == 0
+        assert bench.errors == []
+        assert bench.frames > hz * (19 if hz < 100 else 3.7)
+
+
+def test_the_compiled_loop_is_the_plain_one():
+    from array import array
+
+    for first in (0, 1, 4):
+        words = array("H", [0xFFFF] * first)
+        for i in range(5):
+            words.extend(array("H", (0x830B if i == 3 else 0x820B, 0x1234, 0x00F0, 0xFF7F)))
+        other = array("H", words)
+        found, again = array("I", (0, 0)), array("I", (0, 0))
+        assert entries(words, first, 5, found) == plain_entries(other, first, 5, again) == 3
+        assert list(words) == list(other)
+        assert list(found) == list(again) == [0x830B, 0x820B]
+        assert words[first + 1] == 0x3412 ^ 0x8000
+    assert entries(array("H", (0x820B, 0, 0, 0)), 0, 1, array("I", (0, 0))) == -1
+
+
+def test_ticks_are_those_of_the_stamps():
+    bench = Bench(RP2040, TICKS_MASK - 200000)
+    bench.measure()
+    bench.start()
+    bench.run(1000)
+    assert bench.lost == 0
+    assert bench.source.headroom_us() > 400000
