@@ -12,13 +12,14 @@ STUBS := $(PORTS:%=typings/%/.stamp)
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .SUFFIXES:
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench soak docs lock clean
+.PHONY: help demo test check bench soak hil docs lock clean
 
 help:
 	@echo "make demo [ARGS='--for 30 --json']   simulated machines, gateway, broker, live table"
 	@echo "make test    everything CI runs: check, then all tests"
 	@echo "make check   format, lint, types"
 	@echo "make bench   measurements        make soak    long runs"
+	@echo "PICO_UF2=firmware.uf2 make hil       the firmware in an emulated Pico; takes an hour"
 	@echo "make docs    generated documents make lock    renew requirements/*.txt"
 	@echo "make clean   remove what make made"
 
@@ -43,6 +44,9 @@ bench: $(VENV)/.dev
 
 soak: $(VENV)/.dev
 	@$(BIN)/python -m pytest -m soak --timeout=0 $(ARGS)
+
+hil: $(VENV)/.dev
+	@$(BIN)/python -m pytest hil $(ARGS)
 
 docs: $(VENV)/.dev
 	@$(BIN)/python -m clamptools.gendocs $(ARGS)

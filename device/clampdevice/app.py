@@ -27,7 +27,7 @@ OVERRUN = messages.code_of(messages.GAP_REASONS, "overrun")
 STARTED = messages.code_of(messages.EVENT_KINDS, "started")
 IDENTIFY_S = 5
 IDENTIFY_MOST_S = 600
-POLL_S = 0.01
+POLL_S = 0.02  # from one look at the line to the next
 # Those of `service.py`
 SERVICE = ("calibrate", "calibration", "measure_floor", "counters", "uncertainty")
 
@@ -222,11 +222,11 @@ class App:
         await asyncio.gather(self._sample(), self._talk())
 
     async def _sample(self) -> None:
+        measure, clock = self._measure, self._clock
         while True:
-            if not self._measure.poll(self._clock.now_us()):
-                await asyncio.sleep(POLL_S)
-            else:
-                await asyncio.sleep(0)
+            handled = measure.poll(clock.now_us())
+            behind = handled and measure.due(clock.now_us())
+            await asyncio.sleep(0 if behind else measure.turn_s)
 
     async def _talk(self) -> None:
         console, link = self._hal.console, self._link

@@ -23,6 +23,9 @@ WINDOWS_PER_RECORD = 5
 # A source that is this late with a window is left behind. All sources are emptied before anyone
 # is judged, so a stall of the whole device makes no source late.
 GRACE_US = 250000
+# From one poll to the next: for sources that do not say how long they can wait, and at most.
+TURN_MS = 10
+TURN_MOST_MS = 40
 
 STATE = messages.code_of(messages.EVENT_KINDS, "state")
 INPUT = messages.code_of(messages.EVENT_KINDS, "input")
@@ -55,6 +58,7 @@ class Measurement:
         counters: see `counters.Counters`, to be kept by the app; None if nobody counts.
         overruns, lost_samples, faults: for Status; samples are counted a channel.
         temperature_c: of the chip, from the ADC's own slot; NaN without.
+        turn_s: how often `poll` should be called.
     """
 
     def __init__(
@@ -80,6 +84,8 @@ class Measurement:
         )
         self.counters = None
         self._join(files)
+        turns = [getattr(source, "turn_ms", TURN_MS) for source in sources.values()]
+        self.turn_s = min(turns + [TURN_MOST_MS]) / 1000
         self._inputs = sources.get("inputs")
         self._input_channels = [
             (index, channel)
@@ -167,6 +173,10 @@ class Measurement:
                 self._silent(sampler, fed, "no samples for the window", now_us)
         self._close_window()
         return done + 1
+
+    def due(self, now_us: int) -> bool:
+        """Whether the present window has ended: after a `poll` that did something, more waits."""
+        return now_us >= self._end_us
 
     def _step(self, sampler: Sampler, fed: list, now_us: int) -> bool:
         was_silent = sampler.silent

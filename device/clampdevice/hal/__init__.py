@@ -5,7 +5,7 @@ Only modules below this one may import `machine`, `rp2` or `esp32`. A HAL is a c
 boot slots `read_slot(i)`, `write_slot(i, data)`; `unique_id()`, `reset_cause`, `nonce()`;
 `sources(config)`: block sources by name, and "inputs"; `set_led(on)`, `heap_free()`;
 `made(payload)`, told of every item when its name is final; `close()`, which ends whatever runs
-without the CPU.
+without the CPU. A source may have `turn_ms`: how often it wants its `take` called.
 """
 
 import sys

@@ -27,6 +27,7 @@ MARGIN_US = 2000
 _BLOCK_MS = 40
 _SHORT_BLOCK_MS = 5
 _SILENT_BLOCKS = 8
+_TURNS = 10  # looks in the time of a ring
 _FIRST_STAMP_US = 1000
 _LEARN_BLOCKS = 64
 _MHZ = ADC_CLOCK_HZ // 1000000
@@ -48,6 +49,7 @@ class AdcSource:
         laps, fifo_overruns, slips, silences: why: nobody came in time; the FIFO was full; a
             sample too many or too few, or the order wrong; the ADC stood still.
         torn: how often the DMA overtook a block that was handed out.
+        turn_ms: how often somebody should call `take`.
     """
 
     def __init__(self, config: dict, chip, mem32, new_dma, memory, ticks_us) -> None:
@@ -78,6 +80,7 @@ class AdcSource:
         self._few = max(1, self._ring.blocks - MERGE - 2)
         self._turn_us = self._ring.modulus * self._block_cycles // _MHZ // 2
         self._silent_us = _SILENT_BLOCKS * self._block_cycles // _MHZ
+        self.turn_ms = max(1, min(_BLOCK_MS, self.ring_ms // _TURNS))
         self.overruns = self.lost_frames = 0
         self.laps = self.fifo_overruns = self.slips = self.silences = self.torn = 0
         self._result = [self._ring.buf, 0, 0, 0, 0]

@@ -29,6 +29,8 @@ class Inputs:
         ValueError: an index without a pin.
     """
 
+    turn_ms = 20  # edges carry their time; the ring of them is what must not fill
+
     def __init__(self, config: dict, indices: list, pin, ticks_us) -> None:
         pins = config.get("pins", [])
         self._inverted = 1 if config.get("active_low", True) else 0
