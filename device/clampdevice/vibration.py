@@ -100,13 +100,15 @@ class VibrationChannel:
 
     Args:
         config: the channel's part of board.json: optional `axes` ("xyz"; an axis of the sensor a
-            letter, in the order of the frame), `noise_floor` in m/s2 RMS of one axis, `features`.
+            letter, in the order of the frame), `noise_floor` in m/s2 RMS of one axis, `features`;
+            `gain` and `offset_m_s2`, one an axis, as `clampdevice.gravity` has found them.
         sensor: the source's part of board.json: `bits` and `lsb_per_g`.
         source: for its `rate_hz` and `slots`.
         kernels: see `clampdevice.kernels`.
 
     Raises:
-        ValueError: velocity is asked for at a rate for which the filter has no design.
+        ValueError: velocity is asked for at a rate for which the filter has no design; gain or
+            offset are not one an axis.
     """
 
     quantity = "vibration"
@@ -118,9 +120,15 @@ class VibrationChannel:
         axes = config.get("axes", "xyz")
         self._names = axes
         self._features = tuple(config.get("features", ["a"] + ["v_" + name for name in axes]))
-        self._m_s2_per_lsb = STANDARD_GRAVITY_M_S2 / sensor["lsb_per_g"]
+        m_s2_per_lsb = STANDARD_GRAVITY_M_S2 / sensor["lsb_per_g"]
+        gains = config.get("gain") or (1.0,) * len(axes)
+        offsets = config.get("offset_m_s2") or (0.0,) * len(axes)
+        if len(gains) != len(axes) or len(offsets) != len(axes):
+            raise ValueError(f"{self.key}: gain and offset_m_s2 are one each of {axes!r}")
+        self._scales = tuple(m_s2_per_lsb * gain for gain in gains)
+        self._zeros = tuple(gain * offset for gain, offset in zip(gains, offsets))
         half = 1 << (sensor["bits"] - 1)
-        self._range_m_s2 = half * self._m_s2_per_lsb
+        self._range_m_s2 = half * m_s2_per_lsb
         self._rate_hz = source.rate_hz
         velocity = any(key.startswith("v_") or key == "zone" for key in self._features)
         design = kernels.velocity_design(source.rate_hz) if velocity else None
@@ -188,15 +196,15 @@ class VibrationChannel:
         settled = not self._settling
         if self._settling:
             self._settling -= 1
-        square = 0
-        for axis in self._axes:
+        square = 0.0
+        for axis, scale in zip(self._axes, self._scales):
             axis.close(settled)
-            square += axis.window.rms_q * axis.window.rms_q
+            square += (axis.window.rms_q * scale) ** 2
         self._gap = self._gap or gap
         if self.extra is not None:
             self.extra.close(gap, [axis.window for axis in self._axes])
         filled = self._axes[0].window.n
-        self.level = without_noise(self._m_s2(sqrt(square)), self._floor) if filled else None
+        self.level = without_noise(sqrt(square) / _ONE, self._floor) if filled else None
 
     def window_features(self) -> dict:
         """Every feature of the window closed last, and `clipped`, the samples at a rail."""
@@ -222,7 +230,7 @@ class VibrationChannel:
             axis.record_v_q = axis.record_v_n = axis.record_m2 = axis.record_m4 = 0
         features, below = self._values(states)
         if self.extra is not None:
-            self.extra.record(features, self._m_s2_per_lsb, self._axis_floor)
+            self.extra.record(features, self._scales, self._axis_floor)
         flags = BELOW_FLOOR if below else 0
         if any(state[0][4] for state in states):
             flags |= CLIPPED
@@ -230,9 +238,6 @@ class VibrationChannel:
             flags |= GAP
         self._gap = False
         return flags, [features[key] for key in self._features]
-
-    def _m_s2(self, lsb_q: float) -> float:
-        return lsb_q * self._m_s2_per_lsb / _ONE
 
     def _values(self, states: list) -> tuple:
         """(features by key, whether `a` is below the floor) of one state an axis.
@@ -243,21 +248,24 @@ class VibrationChannel:
         features: dict = {"a": None}
         below = False
         if states[0][0][0]:
-            square = sum(sums[1] * sums[1] for sums, _q, _n, _moments in states)
-            features["a"] = without_noise(self._m_s2(sqrt(square)), self._floor)
+            square = 0.0
+            for state, scale in zip(states, self._scales):
+                square += (state[0][1] * scale) ** 2
+            features["a"] = without_noise(sqrt(square) / _ONE, self._floor)
             below = bool(self._floor) and not features["a"]
-        for axis, name, state in zip(self._axes, self._names, states):
-            for key, value in zip(_PER_AXIS, self._axis_values(axis, state, below)):
+        for number, name in enumerate(self._names):
+            for key, value in zip(_PER_AXIS, self._axis_values(number, states[number], below)):
                 features[key + "_" + name] = value
         return features, below
 
-    def _axis_values(self, axis: _Axis, state: tuple, below: bool) -> tuple:
+    def _axis_values(self, number: int, state: tuple, below: bool) -> tuple:
         """Values in the order of `_PER_AXIS`."""
         (n, rms_q, mean_q, peak_q, _rails), v_q, v_n, moments = state
         if not n:
             return (None,) * len(_PER_AXIS)
-        a = without_noise(self._m_s2(rms_q), self._axis_floor)
-        peak = self._m_s2(peak_q)
+        scale = self._scales[number]
+        a = without_noise(rms_q * scale / _ONE, self._axis_floor)
+        peak = peak_q * scale / _ONE
         crest = kurtosis = v = None
         if a and not below:
             crest = peak / a
@@ -266,9 +274,9 @@ class VibrationChannel:
         if v_n:
             # four fractional bits more: Q / n < 2**52, so 2**56 fits the root
             v = self._kernels.isqrt((v_q << 4) // v_n) / 4
-            v = v * axis.v_scale * self._m_s2_per_lsb / STANDARD_GRAVITY_M_S2
+            v = v * self._axes[number].v_scale * scale / STANDARD_GRAVITY_M_S2
             v = without_noise(v, self._v_floor_mm_s)
-        mean = self._m_s2(mean_q - ZERO * _ONE)
+        mean = (mean_q - ZERO * _ONE) * scale / _ONE - self._zeros[number]
         return (a, mean, peak, crest, kurtosis, v)
 
 

@@ -90,12 +90,15 @@ class Extra:
         if filled:
             self._spectrum.set_biases([window.mean_q >> FRAC_BITS for window in windows])
 
-    def record(self, features: dict, m_s2_per_lsb: float, floor_m_s2: float) -> None:
-        """Adds the features of the record that ends here, and begins the next."""
+    def record(self, features: dict, scales: tuple, floor_m_s2: float) -> None:
+        """Adds the features of the record that ends here, and begins the next.
+
+        `scales` are m/s2 a count, one an axis.
+        """
         filled = features["a"] is not None
         features["clipped"] = self._clipped if filled else None
         for axis, name in enumerate(self._names):
-            pp = self._pp_q[axis] * m_s2_per_lsb / _ONE
+            pp = self._pp_q[axis] * scales[axis] / _ONE
             features["pp_" + name] = pp if filled else None
         self._pp_q = [0] * len(self._names)
         self._clipped = 0
@@ -103,17 +106,17 @@ class Extra:
         features["zone"] = self._zone(features)
         features["temperature"] = self._temperature_c()
         if self._spectrum is not None:
-            spectra = self._spectrum.take_record(floor_m_s2 / m_s2_per_lsb)
-            self._add_spectra(features, spectra if filled else None, m_s2_per_lsb)
+            spectra = self._spectrum.take_record(floor_m_s2 / scales[0])
+            self._add_spectra(features, spectra if filled else None, scales)
 
-    def _add_spectra(self, features: dict, spectra: list | None, m_s2_per_lsb: float) -> None:
+    def _add_spectra(self, features: dict, spectra: list | None, scales: tuple) -> None:
         squares = [0.0] * len(BANDS)
         for axis, name in enumerate(self._names):
             bands, line = spectra[axis] if spectra else ((), None)
             features["frequency_" + name] = line[0] if line else None
-            features["fa_" + name] = line[1] * m_s2_per_lsb if line else None
+            features["fa_" + name] = line[1] * scales[axis] if line else None
             for number, key in enumerate(BANDS):
-                value = bands[number] * m_s2_per_lsb if number < len(bands) else None
+                value = bands[number] * scales[axis] if number < len(bands) else None
                 features[key + "_" + name] = value
                 squares[number] += value * value if value else 0.0
         count = len(spectra[0][0]) if spectra else 0

@@ -18,6 +18,7 @@ SENSOR = {
     "driver": "adxl345",
     "rate_hz": 3200,
     "range_g": 16,
+    "bits": 13,
     "int_pin": 20,
     "bus": {"kind": "spi", "sck_pin": 18, "mosi_pin": 19, "miso_pin": 16, "cs_pin": 17},
 }

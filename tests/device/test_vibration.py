@@ -206,3 +206,35 @@ def test_described():
     assert [(f[0], f[1]) for f in features] == [
         ("a", "m/s2"), ("v_x", "mm/s"), ("v_y", "mm/s"), ("v_z", "mm/s"),
     ]  # fmt: skip
+
+
+def test_a_calibration_by_gravity_counts_in_every_feature():
+    offset = [0.5, -0.25, 0.0]
+    channel = _channel(
+        features=["a", "a_x", "mean_x", "mean_y", "mean_z", "peak_y", "v_z", "pp_x", "fa_x"],
+        gain=[1.02, 0.98, 1.0],
+        offset_m_s2=offset,
+    )
+    plain = _channel(features=["a_x", "peak_y", "v_z", "mean_z", "pp_x", "fa_x"])
+    signals = (_sine(60, 3.0, 0.5), _sine(80, 4.0, 2.0), _sine(35, 12.0, G))
+    for one in (channel, plain):
+        _feed(one, signals, 10)
+    _flags, values = _one(channel)
+    _flags, read = _one(plain)
+    assert abs(values["a_x"] / read["a_x"] - 1.02) < 1e-5
+    assert abs(values["pp_x"] / read["pp_x"] - 1.02) < 1e-5
+    assert abs(values["fa_x"] / read["fa_x"] - 1.02) < 1e-5
+    assert abs(values["peak_y"] / read["peak_y"] - 0.98) < 1e-5
+    assert abs(values["v_z"] - read["v_z"]) < 1e-3
+    assert abs(values["mean_x"]) < 0.003
+    assert abs(values["mean_y"] - 2.25 * 0.98) < 0.003
+    assert abs(values["mean_z"] - read["mean_z"]) < 1e-4
+    vector = math.sqrt((1.02 * 3.0) ** 2 + (0.98 * 4.0) ** 2 + 144)
+    assert abs(values["a"] / vector - 1) < 1e-3
+    assert abs(channel.level / vector - 1) < 1e-3
+    try:
+        _channel(gain=[1.0, 1.0])
+    except ValueError as error:
+        assert "vibration1" in str(error)
+    else:
+        raise AssertionError("two gains for three axes")
