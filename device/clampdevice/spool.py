@@ -12,6 +12,8 @@ from array import array
 from clampwire.messages import GAP_REASONS, MESSAGES, NO_CHANNEL, WINDOW_MS, code_of
 
 _MASK = 0xFFFFFFFF
+_MS_MASK = 0x3FFFFFFF  # of times: small integers, since larger ones are objects on a chip's heap
+_ACKED = -1
 _GAP = next(code for code, name, _fields in MESSAGES if name == "Gap")
 _RECORD = next(code for code, name, _fields in MESSAGES if name == "Record")
 _HEAD = "<BIIIB"
@@ -50,7 +52,10 @@ class Loss:
 
 
 class Spool:
-    """A ring of `ram_bytes` for at most `ram_items` items, rounded down to a power of two."""
+    """A ring of `ram_bytes` for at most `ram_items` items, rounded down to a power of two.
+
+    Takes `ram_bytes`, and 8 bytes an item (10 with a ring of more than 64 KB).
+    """
 
     def __init__(self, ram_bytes: int, ram_items: int, first_seq: int = 0) -> None:
         if ram_items < 2:
@@ -59,11 +64,11 @@ class Spool:
             ram_items &= ram_items - 1
         self._ring = bytearray(ram_bytes)
         self._slots = ram_items
-        self._at = array("I", (0 for _ in range(ram_items)))
-        self._size = array("H", (0 for _ in range(ram_items)))
+        small = ram_bytes <= 0x10000
+        self._at = array("H", bytes(2 * ram_items)) if small else array("I", bytes(4 * ram_items))
+        self._size = array("H", bytes(2 * ram_items))
         # Device ms of the last sending plus 1, 0 for an item that was not sent in this session.
-        self._sent = array("I", (0 for _ in range(ram_items)))
-        self._acked = bytearray(ram_items)
+        self._sent = array("i", bytes(4 * ram_items))
         self._write = 0
         self.next_seq = first_seq & _MASK
         self.oldest_seq = self.next_seq
@@ -92,7 +97,6 @@ class Spool:
         self._at[slot] = self._write
         self._size[slot] = size
         self._sent[slot] = 0
-        self._acked[slot] = 0
         self._write += size
         self.next_seq = (seq + 1) & _MASK
         return seq
@@ -118,7 +122,7 @@ class Spool:
 
     def _drop_oldest(self) -> None:
         slot = self.oldest_seq % self._slots
-        if not self._acked[slot]:
+        if self._sent[slot] != _ACKED:
             self.dropped += 1
             self._remember(self.payload(self.oldest_seq))
             if self._sent[slot]:
@@ -127,7 +131,7 @@ class Spool:
         self._free_acked()
 
     def _free_acked(self) -> None:
-        while len(self) and self._acked[self.oldest_seq % self._slots]:
+        while len(self) and self._sent[self.oldest_seq % self._slots] == _ACKED:
             self._advance()
 
     def _advance(self) -> None:
@@ -177,11 +181,12 @@ class Spool:
         for offset in range(start, min(end + 1, held)):
             seq = (self.oldest_seq + offset) & _MASK
             slot = seq % self._slots
-            if self._acked[slot] or self._boot_of(slot) != boot:
+            sent = self._sent[slot]
+            if sent == _ACKED or self._boot_of(slot) != boot:
                 continue
-            self._acked[slot] = 1
+            self._sent[slot] = _ACKED
             named += 1
-            if self._sent[slot]:
+            if sent:
                 self.in_flight -= 1
         self._free_acked()
         return named
@@ -200,7 +205,8 @@ class Spool:
     def new_session(self) -> None:
         """Forget what was sent: the other side may be another one. History starts again."""
         for slot in range(self._slots):
-            self._sent[slot] = 0
+            if self._sent[slot] != _ACKED:
+                self._sent[slot] = 0
         self.in_flight = 0
         self._history = self.oldest_seq
 
@@ -210,7 +216,7 @@ class Spool:
             self.resent += 1
         else:
             self.in_flight += 1
-        self._sent[slot] = (now_ms & 0x7FFFFFFF) + 1
+        self._sent[slot] = (now_ms & _MS_MASK) + 1
 
     def next_history(self, now_ms: int, timeout_ms: int, window: int) -> int:
         """The oldest item to send now in the history lane, or -1.
@@ -224,12 +230,13 @@ class Spool:
         while self._history != self.next_seq:
             seq = self._history
             slot = seq % self._slots
+            acked = self._sent[slot] == _ACKED
             age_ms = self._age_ms(slot, now_ms)
             due = age_ms >= timeout_ms or (age_ms < 0 and self.in_flight < window)
-            if not self._acked[slot] and due:
+            if not acked and due:
                 self._history = (seq + 1) & _MASK
                 return seq
-            if not self._acked[slot] and age_ms < 0:
+            if not acked and age_ms < 0:
                 # The window is full: wait here, unless the oldest item has been lost on the way.
                 if self._age_ms(self.oldest_seq % self._slots, now_ms) >= timeout_ms:
                     self._history = self.oldest_seq
@@ -239,6 +246,6 @@ class Spool:
         return -1
 
     def _age_ms(self, slot: int, now_ms: int) -> int:
-        """Time since an item was sent; -1 if it was not."""
+        """Time since an item was sent that has no Ack; -1 if it was not."""
         sent = self._sent[slot]
-        return ((now_ms - sent + 1) & 0x7FFFFFFF) if sent else -1
+        return ((now_ms - sent + 1) & _MS_MASK) if sent > 0 else -1
