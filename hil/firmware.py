@@ -1,7 +1,8 @@
 """The firmware's files as they go onto a board.
 
 Owns which files those are and how they are shipped: bytecode for everything pure, source for
-viper and the assembler, which the board compiles itself (with one register more than mpy-cross).
+viper, which the board compiles itself (with one register more than mpy-cross). A module calls
+itself by its name on the board, so that MicroPython keeps one text for both.
 """
 
 import subprocess
@@ -13,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DEVICE = ROOT / "device"
 # Of other chips, or of a PC.
 _NOT_OURS = ("/hal/sim/", "/hal/esp32/", "/hal/blinka", "replay.py")
-_AS_SOURCE = ("viper", "thumb")
+_AS_SOURCE = ("viper",)
 
 
 def device_files(device: Path = DEVICE) -> dict[str, bytes]:
@@ -27,7 +28,8 @@ def device_files(device: Path = DEVICE) -> dict[str, bytes]:
             if any(word in path.name for word in _AS_SOURCE):
                 files[name] = path.read_bytes()
             else:
-                files[name[:-3] + ".mpy"] = compiled(path, name, Path(folder))
+                name = name[:-3] + ".mpy"
+                files[name] = compiled(path, name, Path(folder))
     return files
 
 
