@@ -1,4 +1,4 @@
-"""What must not be lost even with the whole store: given unit ids, highest boots, last records.
+"""What must not be lost even with the whole store: unit ids, highest boots, last records.
 
 A small file beside the store with a checksum, replaced whole. A PLC reads a machine by its unit
 id: were the ids given anew after a damaged store, it would read another machine and not know.
@@ -12,6 +12,7 @@ import logging
 import os
 import zlib
 from pathlib import Path
+from typing import Any
 
 from clampgateway.store.kept import Kept
 
@@ -35,7 +36,15 @@ def write(store: Path, kept: Kept) -> bool:
         key: [number, kept.boots.get(key, 0), *kept.heads.get(key, (0, 0))]
         for key, number in kept.device_ids.items()
     }
-    content = json.dumps({"version": VERSION, "devices": heads, "numbers": numbers})
+    content = json.dumps(
+        {
+            "version": VERSION,
+            "devices": heads,
+            "numbers": numbers,
+            "cursors": kept.cursors,
+            "last_id": kept.last_id,
+        }
+    )
     data = f"{zlib.crc32(content.encode()):08x}\n{content}\n".encode()
     path = path_of(store)
     new = path.with_name(path.name + ".new")
@@ -56,22 +65,17 @@ def write(store: Path, kept: Kept) -> bool:
     return True
 
 
+def read_heads(store: Path, kept: Kept) -> None:
+    """Add the last numbers of all devices to `kept`; a store that is well knows the rest."""
+    said = _content(store)
+    for key, (_number, _highest, boot, seq) in (said["devices"] if said else {}).items():
+        kept.heads[key] = max((boot, seq), kept.heads.get(key, (0, 0)))
+
+
 def read(store: Path, kept: Kept) -> bool:
-    """Add what the file says to `kept`; whether that was anything."""
-    try:
-        check, _, content = path_of(store).read_bytes().partition(b"\n")
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        _log.error("the facts beside the store cannot be read: %s", error)
-        return False
-    content = content.strip()
-    said = None
-    if check == f"{zlib.crc32(content):08x}".encode():
-        with contextlib.suppress(ValueError):
-            said = json.loads(content)
-    if not isinstance(said, dict) or said.get("version") != VERSION:
-        _log.error("the facts beside the store are damaged or of another version, left aside")
+    """Add all that the file says to `kept`; whether that was anything."""
+    said = _content(store)
+    if said is None:
         return False
     taken = set(kept.device_ids.values())
     for key, (number, highest, boot, seq) in said["devices"].items():
@@ -83,4 +87,26 @@ def read(store: Path, kept: Kept) -> bool:
         numbers = kept.numbers.setdefault((kind, scope), {})
         if number not in numbers.values():
             numbers.setdefault(key, number)
+    for name, at in said["cursors"].items():
+        kept.cursors[name] = max(at, kept.cursors.get(name, 0))
+    kept.last_id = max(kept.last_id, said["last_id"])
     return bool(kept.device_ids or kept.numbers)
+
+
+def _content(store: Path) -> dict[str, Any] | None:
+    """What the file says; None without one, or if it is damaged."""
+    try:
+        check, _, content = path_of(store).read_bytes().partition(b"\n")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        _log.error("the facts beside the store cannot be read: %s", error)
+        return None
+    content = content.strip()
+    if check == f"{zlib.crc32(content):08x}".encode():
+        with contextlib.suppress(ValueError):
+            said = json.loads(content)
+            if isinstance(said, dict) and said.get("version") == VERSION:
+                return said
+    _log.error("the facts beside the store are damaged or of another version, left aside")
+    return None

@@ -7,14 +7,19 @@ damaged can go on in a new file without losing them.
 from __future__ import annotations
 
 import contextlib
+import logging
 import sqlite3
 import struct
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-from clampgateway.store.drops import Drop, Dropped
+from clampgateway.model import STORE_DAMAGED, Item, Stored
+from clampgateway.store.drops import Drop, Dropped, as_stored
+
+_log = logging.getLogger(__name__)
 
 ITEM_COLUMNS = "id, device, boot, seq, kind, end_ms, utc_ms, synced, describe_crc, payload"
 # Rows a statement: each one gives the interpreter's lock away and has to get it back.
@@ -154,6 +159,32 @@ class Kept:
             f"kept {len(self.device_ids)} devices, {len(self.descriptions)} descriptions,"
             f" {len(self.cursors)} cursors, {sum(map(len, self.numbers.values()))} given numbers"
         )
+
+
+def checked(device: int, utc_ms: int, describe_crc: int, payload: bytes) -> int:
+    """`describe_crc` as the column holds it: a check of the row above its 32 bits, never 0.
+
+    The file has no checksums of its own: what a medium changes within a row would come out.
+    """
+    check = zlib.crc32(payload, (utc_ms ^ device) & _UINT32) & 0x7FFFFFFF
+    return describe_crc | (check or 1) << 32
+
+
+def is_sound(device: int, utc_ms: int, column: int, payload: bytes) -> bool:
+    """Whether a row is as it was written; rows of schema 1 carry no check."""
+    return column <= _UINT32 or column == checked(device, utc_ms, column & _UINT32, payload)
+
+
+def stored_of(row: tuple[Any, ...], key: str) -> tuple[Stored, bool]:
+    """(a row of ITEM_COLUMNS as an item of the log, True); of a damaged one (its loss, False)."""
+    number, device, boot, seq, kind, end_ms, utc_ms, synced, column, payload = row
+    if is_sound(device, utc_ms, column, payload):
+        crc = column & _UINT32
+        item = Item(key, boot, seq, kind, end_ms, utc_ms, bool(synced), crc, payload)
+        return Stored(number, item), True
+    _log.error("a row is damaged, told as lost id=%d device=%s seq=%d", number, key, seq)
+    lost = Drop(number, device, boot, seq, seq, STORE_DAMAGED, 0, 0, 0, 0)
+    return as_stored(lost, key), False
 
 
 def insert_items(db: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> int:

@@ -30,6 +30,7 @@ def open_kept(path: Path, kept: Kept, quota_bytes: int) -> sqlite3.Connection:
         name = facts.path_of(path).name
         _log.warning("a new store begins, unit ids and boots are known from %s", name)
         _begin_with(db, path, kept, [])
+    facts.read_heads(path, kept)
     return db
 
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from clampgateway.model import STORE_DAMAGED
 from clampgateway.store.drops import Drop, joined_runs
-from clampgateway.store.kept import ITEM_COLUMNS, Kept, typed_rows
+from clampgateway.store.kept import ITEM_COLUMNS, Kept, is_sound, typed_rows
 
 ITEMS_MAX = 200_000
 # Ids passed over where nothing can be read, at first; doubled until something can.
@@ -44,8 +44,7 @@ def salvage(path: Path, kept: Kept) -> Salvaged:
             census.take(db)
     kept.last_id = max([kept.last_id, *kept.cursors.values(), *(row[0] for row in items)])
     kept.number_devices()
-    # Without a bridge nobody was to be told anything, and all of it is in the old file.
-    return Salvaged(items, census.tell() if kept.cursors else 0)
+    return Salvaged(items, census.tell())
 
 
 def _open_to_read(path: Path) -> sqlite3.Connection:
@@ -75,10 +74,12 @@ def _items(db: sqlite3.Connection, kept: Kept, delivered: int) -> list[tuple[Any
 
 
 def _sound(row: tuple[Any, ...], devices: set[int]) -> bool:
-    """The payload repeats kind, boot and seq, so that a mixed-up row shows."""
-    _id, device, boot, seq, kind, *_rest, payload = row
-    whole = len(payload) >= _HEAD.size
-    return whole and device in devices and _HEAD.unpack_from(payload) == (kind, boot, seq)
+    """The payload repeats kind, boot and seq, so that a mixed-up row shows without a check."""
+    _id, device, boot, seq, kind, _end_ms, utc_ms, _synced, column, payload = row
+    if device not in devices or len(payload) < _HEAD.size:
+        return False
+    same = _HEAD.unpack_from(payload) == (kind, boot, seq)
+    return same and is_sound(device, utc_ms, column, payload)
 
 
 class _Census:

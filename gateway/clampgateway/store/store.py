@@ -20,7 +20,7 @@ from clampgateway.model import RECORD, Item, Stored
 from clampgateway.store import facts, file, opening
 from clampgateway.store.drops import as_stored
 from clampgateway.store.file import NumbersExhaustedError, StoreDamagedError, StoreError
-from clampgateway.store.kept import ITEM_COLUMNS, Kept, insert_items
+from clampgateway.store.kept import ITEM_COLUMNS, Kept, checked, insert_items, stored_of
 from clampgateway.store.room import Room
 
 _log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class Store:
         self._handed_out: deque[int] = deque(maxlen=READS_REMEMBERED)
         self._damage = ""
         self._facts_due_s: float | None = None
-        self.facts_failures = 0
+        self.facts_failures = self.unsound = 0
         self._lock = file.lock(path)
         try:
             quota_bytes = file.quota_for(path, quota_bytes)
@@ -169,7 +169,8 @@ class Store:
                 heads[key] = item[1:3]
             if dropped and dropped.covers(device, item.boot, item.seq):
                 continue  # acknowledged long ago, and told as a gap to whoever missed it
-            rows.append((number, device, *item[1:]))
+            column = checked(device, item.utc_ms, item.describe_crc, item.payload)
+            rows.append((number, device, *item[1:7], column, item.payload))
             entered.append(item)
             number += 1
         all_new = insert_items(self._db, rows) == len(rows)
@@ -274,12 +275,11 @@ class Store:
         keys = self._device_keys
         try:
             rows = self._db.execute(f"SELECT {ITEM_COLUMNS} FROM items {where}", values)
-            return [
-                Stored(number, Item(keys[device], boot, seq, kind, end, utc, bool(ok), crc, data))
-                for number, device, boot, seq, kind, end, utc, ok, crc, data in rows
-            ]
+            found = [stored_of(row, keys[row[1]]) for row in rows]
         except sqlite3.Error as error:
             raise self._failed("cannot read", error) from error
+        self.unsound += sum(not sound for _stored, sound in found)
+        return [stored for stored, _sound in found]
 
     def descriptions(self) -> Iterator[tuple[str, int, list[bytes]]]:
         """All descriptions as (device, crc, Describe payloads), in the order they came."""
@@ -386,6 +386,7 @@ class Store:
             "dropped_undelivered": self._room.undelivered,
             "expired": self._room.expired,
             "drop_ranges": len(self._kept.dropped),
+            "unsound": self.unsound,
             "facts_failures": self.facts_failures,
             "alarm": self.alarm,
         }
