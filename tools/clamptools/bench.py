@@ -13,10 +13,12 @@ from clamptools.cli import add_action
 EXAMPLE = """
 clampwork bench kernels --json
 clampwork bench states --json
+clampwork bench store --json
 """
 # Name, line of help, module.
 BENCHES = (
     ("kernels", "cycles per sample of the firmware's kernels", "clamptools.kernelcmd"),
+    ("store", "acknowledgement, memory and writes under many devices", "clamptools.storebench"),
     ("states", "the learned states against truth", "clamptools.statebench"),
 )
 
