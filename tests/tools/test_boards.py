@@ -8,6 +8,7 @@ import pytest
 from clampdevice import board as firmware
 from clampdevice import linear
 from clamptools.boards import BoardError, board_names, read_board
+from clamptools.data import boards_dir
 from clamptools.errors import UserError
 from clamptools.machines import MACHINES, board_of
 
@@ -179,3 +180,85 @@ def test_every_curve_of_the_firmware_can_be_named(tmp_path: Path) -> None:
         assert firmware.check(read_board(path))["sources"]["adc"]["linearise"] == name
     (problem,) = _problems(tmp_path, path.read_text().replace(linear.CHIPS[-1], "esp32"))
     assert "adc.linearise" in problem
+
+
+def _edited(name: str, edits: list[tuple[str, str]]) -> str:
+    text = (
+        (boards_dir() / f"{name}.toml").read_text().replace(f'name = "{name}"', 'name = "bench"')
+    )
+    for before, after in edits:
+        assert text.count(before) == 1, before
+        text = text.replace(before, after)
+    return text
+
+
+_SPI = """kind = "spi"            # any GPIOs: the bus is made by PIO
+sck_pin = 18
+mosi_pin = 19           # SDA of the sensor
+miso_pin = 16           # SDO
+cs_pin = 17
+"""
+_I2C = 'kind = "i2c"\nid = 0\nscl_pin = 5\nsda_pin = 4\naddress = 83\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "edits", "said"),
+    [
+        ("pico", [("pins = [26, 27, 28]", "pins = [27, 26, 28] # here")], "ascending GPIOs"),
+        ("pico", [("pins = [26, 27, 28]", "pins = [26, 27] # here")], "3 ascending GPIOs"),
+        ("pico", [("bits = 12", "bits = 16 # here")], "the converter has 12"),
+        ("pico", [("slots = 4", "slots = 3 # here")], "must be 1, 2 or 4"),
+        ("pico", [("pins = [15]  ", "pins = [26] # here ")], "GPIO 26 is also adc.pins"),
+        ("pico", [("index = 0", "index = 1 # here")], "has no pin"),
+        ("pico", [("pins = [15]  ", "pins = [30] # here ")], "GPIO 0 to 29"),
+        ("pico-adxl345", [(_SPI, _I2C), ("rate_hz = 3200  ", "rate_hz = 3200 # here ")],
+         "3200 Hz over I2C; at most 1600 Hz"),
+        ("pico-adxl345", [("int_pin = 20            # INT1\n", ""),
+                          ("[accelerometer]\n", "[accelerometer] # here\n")], "without INT1"),
+        ("pico-adxl345", [("int_pin = 20", "int_pin = 16"),
+                          ("miso_pin = 16  ", "miso_pin = 16 # here ")],
+         "GPIO 16 is also accelerometer.int_pin"),
+        ("pico-adxl345", [("range_g = 16", "range_g = 12 # here")], "no 12 g"),
+        ("pico-adxl345", [("bits = 13", "bits = 10 # here")], "13 bits and 256 counts"),
+        ("pico-adxl345", [("rate_hz = 3200  ", "rate_hz = 3000 # here ")], "no 3000 Hz"),
+        ("pico-adxl345", [('driver = "adxl345"', 'driver = "mpu6050"'),
+                          ('kind = "spi"', 'kind = "spi" # here')], "cannot be on spi"),
+        ("pico-adxl345", [("cs_pin = 17\n", ""),
+                          ("[accelerometer.bus]", "[accelerometer.bus] # here")], "needs cs_pin"),
+        ("pico-adxl345", [('sensor = "ADXL345, 16 g"', "gain = [1.0, 1.0] # here")],
+         "2 for 3 axes"),
+        ("esp32-devkitc", [("pins = [34, 35, 32]", "pins = [34, 35, 4] # here")], "ADC2"),
+        ("esp32-devkitc", [("vref_v = 2.3", "vref_v = 3.3"), ("bits = 16", "bits = 16 # here")],
+         "16 bits over"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_what_a_chip_cannot_do_is_named(
+    tmp_path: Path, name: str, edits: list[tuple[str, str]], said: str
+) -> None:
+    text = _edited(name, edits)
+    problems = _problems(tmp_path, text)
+    line = _line(text, "# here")
+    assert [p for p in problems if p.startswith(f"line {line}: ") and said in p], problems
+
+
+def test_gapless_features_are_refused_on_a_converter_that_is_read_one_by_one(
+    tmp_path: Path,
+) -> None:
+    text = _edited("esp32-devkitc", []).replace('["rms", "peak"]', '["rms", "thd"]')
+    assert len([p for p in _problems(tmp_path, text) if "gapless" in p]) == 3
+
+
+def test_a_sensor_of_a_real_board_reaches_board_json() -> None:
+    part = read_board("pico-adxl345")["sources"]["accelerometer"]
+    assert part["driver"] == "adxl345"
+    assert part["int_pin"] == 20
+    assert part["bus"] == {
+        "kind": "spi",
+        "sck_pin": 18,
+        "mosi_pin": 19,
+        "miso_pin": 16,
+        "cs_pin": 17,
+    }
+    assert read_board("pico")["sources"]["adc"]["pins"] == [26, 27, 28]
+    assert read_board("esp32-devkitc")["link"] == {"kind": "uart0"}

@@ -1,7 +1,8 @@
 """A board's TOML, validated as a whole, as the board.json that a device reads.
 
 Owns the reading, the checks that span several tables, and the shape of board.json. Single values
-are `boardtables.py`; what the firmware itself insists on is `clampdevice.board`.
+are `boardtables.py`, what the chip can do is `boardchips.py`; what the firmware itself insists on
+is `clampdevice.board`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pydantic import ValidationError
 from clampgateway.config import Problem, Settings
 from clampgateway.config.lines import TomlPath, line_of, locate
 from clampgateway.config.problems import dotted, nearest, problems_of
+from clamptools.boardchips import ADC_LIMIT_HZ, check_chip
 from clamptools.boardtables import (
     CHANNELS,
     TABLES,
@@ -31,8 +33,6 @@ from clamptools.data import boards_dir
 from clamptools.errors import UserError
 from clampwire import messages
 
-# All samples of a converter together, a second.
-ADC_LIMIT_HZ = {"sim": 500_000}
 RING_BYTES_MAX = 65_536
 # What the velocity filter has a design for.
 VELOCITY_RATE_HZ = (784, 6528)
@@ -101,6 +101,7 @@ class _Reader:
         self._check_converter()
         self._check_vibration()
         self._check_state()
+        self._check_chip()
         if self._problems:
             raise BoardError(self._path, self._problems)
         return self._board()
@@ -216,11 +217,21 @@ class _Reader:
         path, channel = found[0]
         if len(channel.axes) > sensor.slots:
             self._say((*path, "axes"), f"the accelerometer has {sensor.slots} slots")
+        for key in ("gain", "offset_m_s2"):
+            given = getattr(channel, key)
+            if given is not None and len(given) != len(channel.axes):
+                self._say((*path, key), f"{len(given)} for {len(channel.axes)} axes")
         low, high = VELOCITY_RATE_HZ
         wants = channel.features is None or any(f.startswith("v_") for f in channel.features)
         if wants and not low <= sensor.rate_hz <= high:
             what = f"velocity needs {low} to {high} Hz"
             self._say(("accelerometer", "rate_hz"), what, "or name features without v_")
+
+    def _check_chip(self) -> None:
+        board = self._tables.get("board")
+        if board is not None:
+            for said in check_chip(board.chip, self._tables, self._channels):
+                self._say(*said)
 
     def _check_state(self) -> None:
         state = self._tables.get("state")
@@ -261,6 +272,9 @@ class _Reader:
         }
         if board.id is not None:
             result["id"] = board.id
+        for name in ("link", "pins"):
+            if name in self._tables:
+                result[name] = self._tables[name].model_dump(exclude_none=True)
         if "state" in self._tables:
             result["state"] = self._tables["state"].model_dump(exclude_none=True)
         return result

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from clampgateway.config import Settings
 
@@ -16,13 +16,16 @@ _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]
 _Positive = Annotated[float, Field(gt=0)]
 _Share = Annotated[float, Field(ge=0, le=100)]
 _Slot = Annotated[int, Field(ge=0, lt=16)]
+_Gain = Annotated[float, Field(ge=0.75, le=1.25)]  # beyond, it is another sensor or range
+_Offset = Annotated[float, Field(ge=-9.80665, le=9.80665)]
+_Pin = Annotated[int, Field(ge=0, lt=64)]
 
 
 class BoardTable(Settings):
     """[board]: `name` is that of the file, `device` what the device calls itself at first."""
 
     name: _Name
-    chip: Literal["sim"]
+    chip: Literal["sim", "rp2040", "rp2350", "esp32"]
     device: _Name
     id: _Name | None = None
 
@@ -34,11 +37,57 @@ class SpoolTable(Settings):
     ram_items: Annotated[int, Field(ge=60, le=65535)] = 1024
 
 
+class LinkTable(Settings):
+    """[link]: the line to the gateway; left out, it is the chip's USB or its console."""
+
+    kind: Literal["usb", "uart", "uart0"]
+    uart: Annotated[int, Field(ge=0, le=2)] | None = None
+    tx_pin: _Pin | None = None
+    rx_pin: _Pin | None = None
+    baud: Annotated[int, Field(ge=9600, le=3_000_000)] | None = None
+
+
+class PinsTable(Settings):
+    """[pins]: what is on the board itself."""
+
+    led: _Pin | None = None
+
+
+class BusTable(Settings):
+    """[adc.bus], [accelerometer.bus]: the wires of one sensor."""
+
+    kind: Literal["spi", "i2c"]
+    id: Annotated[int, Field(ge=0, le=2)] | None = None
+    hz: Annotated[int, Field(ge=10_000, le=20_000_000)] | None = None
+    sck_pin: _Pin | None = None
+    mosi_pin: _Pin | None = None
+    miso_pin: _Pin | None = None
+    cs_pin: _Pin | None = None
+    scl_pin: _Pin | None = None
+    sda_pin: _Pin | None = None
+    address: Annotated[int, Field(ge=8, le=0x77)] | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> BusTable:
+        spi = ("sck_pin", "mosi_pin", "miso_pin", "cs_pin")
+        i2c = ("scl_pin", "sda_pin", "address")
+        needed, other = (spi, i2c) if self.kind == "spi" else (i2c, spi)
+        missing = [key for key in needed if getattr(self, key) is None]
+        foreign = [key for key in other if getattr(self, key) is not None]
+        if missing or foreign:
+            parts = [f"needs {', '.join(missing)}"] * bool(missing)
+            parts += [f"has no {', '.join(foreign)}"] * bool(foreign)
+            raise ValueError(f"a bus of kind {self.kind} " + " and ".join(parts))
+        return self
+
+
 class AdcTable(Settings):
     """[adc]: rates are of one slot; `zero_lsb` is the bias in codes.
 
     `linearise` names the curve by which codes are straightened, or "none"; left out, it is that
-    of the chip's own converter.
+    of the chip's own converter. `pins` are the GPIOs of its inputs. On an ESP32 `kind` says what
+    samples: "oneshot" (with `atten_db`), "scan" (`driver`, `bus`, `inputs`, `range_v`) or "i2s"
+    (`sck_pin`, `ws_pin`, `sd_pin`, `i2s`).
     """
 
     rate_hz: Annotated[float, Field(ge=100, le=100_000)]
@@ -51,14 +100,35 @@ class AdcTable(Settings):
     linearity_lsb: Annotated[float, Field(ge=0)] | None = None
     lowpass_hz: _Positive | None = None
     temperature_slot: _Slot | None = None
+    pins: list[_Pin] | None = None
+    kind: Literal["oneshot", "scan", "i2s"] | None = None
+    atten_db: Annotated[float, Field(ge=0, le=11)] | None = None
+    driver: Literal["ads1115", "mcp3208"] | None = None
+    bus: BusTable | None = None
+    inputs: list[_Slot] | None = None
+    range_v: _Positive | None = None
+    i2s: Annotated[int, Field(ge=0, le=1)] | None = None
+    sck_pin: _Pin | None = None
+    ws_pin: _Pin | None = None
+    sd_pin: _Pin | None = None
     block_frames: Annotated[int, Field(ge=16, le=4096)] = 256
     ring_ms: Annotated[int, Field(ge=450, le=10_000)] = 450
 
 
 class AccelerometerTable(Settings):
-    """[accelerometer]: the rate is nominal, the firmware tells the true one."""
+    """[accelerometer]: the rate is nominal, the firmware tells the true one.
 
-    rate_hz: Annotated[float, Field(ge=100, le=26_700)]
+    A real one has a `driver`, a `bus` and a `range_g`; `int_pin` is the GPIO of its INT1.
+    `bridge_ms`: how long its FIFO has to last while the chip is away; below what that takes,
+    counted gaps are accepted.
+    """
+
+    rate_hz: Annotated[float, Field(ge=25, le=26_700)]
+    driver: Literal["adxl345", "lis2dw12", "mpu6050", "iis3dwb"] | None = None
+    bus: BusTable | None = None
+    range_g: _Positive | None = None
+    int_pin: _Pin | None = None
+    bridge_ms: _Positive | None = None
     slots: Annotated[int, Field(ge=1, le=3)] = 3
     bits: Annotated[int, Field(ge=8, le=16)]
     lsb_per_g: _Positive
@@ -67,7 +137,13 @@ class AccelerometerTable(Settings):
 
 
 class InputsTable(Settings):
-    """[inputs]: that there are digital inputs."""
+    """[inputs]: that there are digital inputs; `pins` is the GPIO of each, by its index.
+
+    `active_low`: 1 means connected to ground, which is so unless it says false.
+    """
+
+    pins: Annotated[list[_Pin], Field(min_length=1, max_length=16)] | None = None
+    active_low: bool | None = None
 
 
 class ChannelTable(Settings):
@@ -134,7 +210,10 @@ class SeverityTable(Settings):
 
 
 class VibrationTable(ChannelTable):
-    """An accelerometer; `axes` names the slots of its frame in order."""
+    """An accelerometer; `axes` names the slots of its frame in order.
+
+    `gain` and `offset_m_s2`, one an axis, are a calibration by gravity.
+    """
 
     axes: Annotated[str, Field(pattern="^(x|xy|xyz)$")] = "xyz"
     noise_floor: Annotated[float, Field(ge=0)] | None = None
@@ -151,6 +230,8 @@ class VibrationTable(ChannelTable):
         | None
     ) = None
     bands: Annotated[list[list[float]], Field(min_length=1, max_length=8)] | None = None
+    gain: Annotated[list[_Gain], Field(min_length=1, max_length=3)] | None = None
+    offset_m_s2: Annotated[list[_Offset], Field(min_length=1, max_length=3)] | None = None
     spectrum_points: Literal[256, 512, 1024, 2048] | None = None
     severity: SeverityTable | None = None
 
@@ -201,6 +282,8 @@ class StateTable(Settings):
 
 TABLES: dict[str, type[Settings]] = {
     "board": BoardTable,
+    "link": LinkTable,
+    "pins": PinsTable,
     "spool": SpoolTable,
     "adc": AdcTable,
     "accelerometer": AccelerometerTable,
