@@ -6,31 +6,14 @@ acknowledged must be in the store at the end, once, as it was made.
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
 import time
 from pathlib import Path
 
 import pytest
 
-from clampgateway.store import Store
 from clamptools.framedevice import FrameDevice
-from clamptools.gatewayhalf import STORE_FILE
-from support.faultserver import INJECTED_FILE, FaultServer, Life, fault_server, talk
+from support.faultserver import INJECTED_FILE, FaultServer, Life, account, fault_server, talk
 from support.faulttable import FaultTable
-
-
-def account(folder: Path, device: FrameDevice) -> tuple[int, int]:
-    """(acknowledged records that are not there as they were made, records there twice)."""
-    with contextlib.closing(sqlite3.connect(folder / STORE_FILE)) as db:
-        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    store = Store(folder / STORE_FILE)
-    assert store.alarm == ""
-    found = [stored.item for stored in store.read_after(0, 1_000_000)]
-    store.close()
-    there = {one.seq: one.payload for one in found}
-    assert all(device.made[seq] == payload for seq, payload in there.items())
-    return len(device.acked - set(there)), len(found) - len(there)
 
 
 def drain(server: FaultServer, folder: Path, device: FrameDevice) -> None:

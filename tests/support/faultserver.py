@@ -14,6 +14,7 @@ import random
 import select
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -22,8 +23,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from clampgateway import committer
+from clampgateway.store import Store
 from clamptools.framedevice import FrameDevice
-from clamptools.gatewayhalf import GatewayHalf, run_until_term
+from clamptools.gatewayhalf import STORE_FILE, GatewayHalf, run_until_term
 from support.sqlitevfs import FULL, IOERR_FSYNC, IOERR_WRITE, OK, READONLY, Hooks, installed
 
 INJECTED_FILE = "injected"
@@ -216,6 +218,19 @@ def talk(device: FrameDevice, line: socket.socket, until) -> bool:  # noqa: ANN0
         except OSError:
             return False
     return True
+
+
+def account(folder: Path, device: FrameDevice) -> tuple[int, int]:
+    """(acknowledged records that are not there as they were made, records there twice)."""
+    with contextlib.closing(sqlite3.connect(folder / STORE_FILE)) as db:
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    store = Store(folder / STORE_FILE)
+    assert store.alarm == ""
+    found = [stored.item for stored in store.read_after(0, 1_000_000)]
+    store.close()
+    there = {one.seq: one.payload for one in found}
+    assert all(device.made[seq] == payload for seq, payload in there.items())
+    return len(device.acked - set(there)), len(found) - len(there)
 
 
 if __name__ == "__main__":
