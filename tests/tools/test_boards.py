@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from clampdevice import board as firmware
-from clampdevice import linear
+from clampdevice import drivers, linear
+from clampdevice.hal.esp32 import buses, chips
+from clamptools import boardchips
 from clamptools.boards import BoardError, board_names, read_board
 from clamptools.data import boards_dir
 from clamptools.errors import UserError
@@ -262,3 +264,34 @@ def test_a_sensor_of_a_real_board_reaches_board_json() -> None:
     }
     assert read_board("pico")["sources"]["adc"]["pins"] == [26, 27, 28]
     assert read_board("esp32-devkitc")["link"] == {"kind": "uart0"}
+
+
+def test_tables_of_chips_and_sensors_are_those_of_the_firmware() -> None:
+    for name, (rates_hz, frames, kinds) in boardchips.SENSORS.items():
+        cls = drivers.load(name)
+        assert (cls.kind, cls.rates_hz, cls.fifo_frames) == ("fifo", rates_hz, frames)
+        assert cls.ranges == boardchips.RANGES_G
+        assert set(kinds) <= {"spi", "i2c"}
+    assert set(boardchips.SENSORS) == {
+        name for name in drivers.DRIVERS if drivers.load(name).kind == "fifo"
+    }
+    assert set(chips.chip_of("esp32").adc1) == set(boardchips.ESP32_ADC1)
+    for pin in boardchips.ESP32_ADC2:
+        with pytest.raises(ValueError, match="on ADC2"):
+            chips.chip_of("esp32").check_pins([pin])
+    for db, (low_mv, high_mv) in boardchips.ESP32_LINEAR_MV.items():
+        assert chips.attenuation(db)[1:] == (low_mv, high_mv)
+    assert boardchips.ESP32_AWAY_MS * 1000 == buses.FLASH_US + buses.LOOK_US
+
+
+def test_a_fifo_that_does_not_last_over_an_erase_is_refused_on_an_esp32(tmp_path: Path) -> None:
+    table = _edited("pico-adxl345", [])
+    table = table[table.index("[accelerometer]") : table.index("[inputs]")]
+    table = table.replace("rate_hz = 3200", "rate_hz = 800").replace("ring_ms = 450", "")
+    text = _edited("esp32-devkitc", [("[inputs]\n", table + "[inputs]\n")])
+    (problem,) = _problems(tmp_path, text)
+    assert "lasts 40 ms" in problem
+    assert "355 Hz at most" in problem
+    path = tmp_path / "bench.toml"
+    path.write_text(text.replace("int_pin = 20", "bridge_ms = 30"))
+    firmware.check(read_board(path))

@@ -1,7 +1,8 @@
 """What a chip can do of what its board's TOML asks for: rates, pins, sensors.
 
 Owns the checks that need to know the chip; each is the device's own rule, told before flashing
-and with a line. Takes the validated tables and yields problems; reads no file.
+and with a line. The tables of sensors and pins are the firmware's, which this cannot import; a
+test compares them. Takes the validated tables and yields problems; reads no file.
 """
 
 from __future__ import annotations
@@ -9,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from clampdevice import drivers
-from clampdevice.hal.esp32 import buses, chips
 from clamptools.boardtables import AccelerometerTable, AdcTable, BusTable
 
 RP2 = ("rp2040", "rp2350")
@@ -22,6 +21,20 @@ RP2_PINS = range(30)
 ADXL345_I2C_HZ = 1600
 # From here on the FIFO of an ADXL345 does not last over a garbage collection with something left.
 ADXL345_INT_HZ = 800
+# Of each sensor with a FIFO: rates in Hz, frames of the FIFO, buses.
+SENSORS: dict[str, tuple[tuple[float, ...], int, tuple[str, ...]]] = {
+    "adxl345": ((25, 50, 100, 200, 400, 800, 1600, 3200), 32, ("spi", "i2c")),
+    "lis2dw12": ((12.5, 25, 50, 100, 200, 400, 800, 1600), 32, ("spi", "i2c")),
+    "mpu6050": ((50, 100, 125, 200, 250, 500, 1000), 170, ("i2c",)),
+    "iis3dwb": ((26667,), 512, ("spi",)),
+}
+RANGES_G = (2, 4, 8, 16)
+# How long an ESP32 may be away: a flash erase, and the time between two looks.
+ESP32_AWAY_MS = 90.0
+ESP32_ADC1 = (32, 33, 34, 35, 36, 37, 38, 39)
+ESP32_ADC2 = (0, 2, 4, 12, 13, 14, 15, 25, 26, 27)
+# dB: linear range in mV, of which codes of 16 bits are a scale
+ESP32_LINEAR_MV = {0: (100, 950), 2.5: (100, 1250), 6: (150, 1750), 11: (150, 2450)}
 _NOT_PACED = ("frequency", "thd", "real", "pf", "energy")
 
 
@@ -73,17 +86,7 @@ def _esp32_adc(adc: AdcTable, channels: list[tuple[tuple[str | int, ...], Any]])
     if adc.temperature_slot is not None:
         yield Said(("adc", "temperature_slot"), "this chip's converter has no such input")
     if kind == "oneshot":
-        pins = adc.pins or []
-        try:
-            chips.chip_of("esp32").check_pins(pins)
-            if len(pins) != adc.slots:
-                yield Said(("adc", "pins"), f"{len(pins)} pins for {adc.slots} slots")
-        except ValueError as error:
-            yield Said(("adc", "pins"), _bare(error))
-        try:
-            chips.check_scale(adc.model_dump(exclude_none=True))
-        except ValueError as error:
-            yield Said(("adc", "bits"), _bare(error))
+        yield from _esp32_oneshot(adc)
     if kind == "i2s":
         return
     for path, channel in channels:
@@ -96,6 +99,28 @@ def _esp32_adc(adc: AdcTable, channels: list[tuple[tuple[str | int, ...], Any]])
                 yield Said((*path, "features"), what, hint)
 
 
+def _esp32_oneshot(adc: AdcTable) -> Iterator[Said]:
+    pins = adc.pins or []
+    for pin in pins:
+        if pin in ESP32_ADC2:
+            what = f"GPIO {pin} is on ADC2, which fails while Wi-Fi is on"
+            yield Said(("adc", "pins"), what, "ADC1 is on GPIO 32 to 39")
+        elif pin not in ESP32_ADC1:
+            yield Said(("adc", "pins"), f"GPIO {pin} has no ADC", "ADC1 is on GPIO 32 to 39")
+    if len(set(pins)) != adc.slots:
+        yield Said(("adc", "pins"), f"{len(set(pins))} different pins for {adc.slots} slots")
+    atten_db = 11 if adc.atten_db is None else adc.atten_db
+    if atten_db not in ESP32_LINEAR_MV:
+        known = ", ".join(f"{db:g}" for db in ESP32_LINEAR_MV)
+        yield Said(("adc", "atten_db"), f"is {atten_db:g}, must be one of {known}")
+        return
+    low_mv, high_mv = ESP32_LINEAR_MV[atten_db]
+    span_v = (high_mv - low_mv) / 1000
+    if adc.bits != 16 or abs(adc.vref_v - span_v) > 0.0005:
+        what = f"codes have 16 bits over {low_mv} to {high_mv} mV"
+        yield Said(("adc", "bits"), what, f"bits = 16, vref_v = {span_v:g}")
+
+
 def _sensor(chip: str, sensor: AccelerometerTable) -> Iterator[Said]:
     table = "accelerometer"
     for key in ("driver", "bus", "range_g"):
@@ -104,23 +129,22 @@ def _sensor(chip: str, sensor: AccelerometerTable) -> Iterator[Said]:
     name, bus = sensor.driver, sensor.bus
     if name is None or bus is None:
         return
-    cls = drivers.load(name)
-    if sensor.rate_hz not in cls.rates_hz:
-        rates = ", ".join(f"{rate:g}" for rate in cls.rates_hz)
+    rates_hz, frames, buses = SENSORS[name]
+    if sensor.rate_hz not in rates_hz:
+        rates = ", ".join(f"{rate:g}" for rate in rates_hz)
         yield Said((table, "rate_hz"), f"{name} has no {sensor.rate_hz:g} Hz", f"one of {rates}")
-    if sensor.range_g is not None and sensor.range_g not in cls.ranges:
-        ranges = ", ".join(f"{one:g}" for one in cls.ranges)
-        yield Said((table, "range_g"), f"{name} has no {sensor.range_g:g} g", f"one of {ranges}")
-    if (name, bus.kind) in (("mpu6050", "spi"), ("iis3dwb", "i2c")):
+    if sensor.range_g is not None and sensor.range_g not in RANGES_G:
+        yield Said((table, "range_g"), f"{name} has no {sensor.range_g:g} g", "2, 4, 8 or 16")
+    if bus.kind not in buses:
         yield Said((table, "bus", "kind"), f"{name} cannot be on {bus.kind}")
     if name == "adxl345":
         yield from _adxl345(chip, sensor, bus)
-    if chip == "esp32":
-        bridge_ms = sensor.bridge_ms or (buses.FLASH_US + buses.LOOK_US) / 1000
-        try:
-            buses.check_bridge(name, cls.fifo_frames, sensor.rate_hz, bridge_ms)
-        except ValueError as error:
-            yield Said((table, "rate_hz"), _bare(error))
+    lasts_ms = 1000 * frames / sensor.rate_hz
+    away_ms = sensor.bridge_ms or ESP32_AWAY_MS
+    if chip == "esp32" and lasts_ms < away_ms:
+        what = f"its FIFO lasts {lasts_ms:.0f} ms, and this chip may be away for {away_ms:g} ms"
+        hint = f"{int(1000 * frames / away_ms)} Hz at most, or bridge_ms if counted gaps will do"
+        yield Said((table, "rate_hz"), what, hint)
 
 
 def _adxl345(chip: str, sensor: AccelerometerTable, bus: BusTable) -> Iterator[Said]:
@@ -132,8 +156,8 @@ def _adxl345(chip: str, sensor: AccelerometerTable, bus: BusTable) -> Iterator[S
     if chip in RP2 and fast and sensor.int_pin is None:
         what = "is missing: without INT1 the CPU empties the FIFO, and is too slow at this rate"
         yield Said((table, "int_pin"), what, f"the GPIO of INT1, or {ADXL345_INT_HZ} Hz")
-    if sensor.range_g in (2, 4, 8, 16):
-        bits = 10 + (2, 4, 8, 16).index(int(sensor.range_g))
+    if sensor.range_g in RANGES_G:
+        bits = 10 + RANGES_G.index(int(sensor.range_g))
         if sensor.bits != bits or sensor.lsb_per_g != 256:
             what = f"adxl345 at {sensor.range_g:g} g has {bits} bits and 256 counts a g"
             yield Said((table, "bits"), what)
@@ -173,8 +197,3 @@ def _used(tables: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], int]]
         for key, value in values.get("bus", {}).items():
             if key.endswith("_pin"):
                 yield (name, "bus", key), value
-
-
-def _bare(error: ValueError) -> str:
-    """The device's words without the path, which the line has."""
-    return str(error).split(": ", 1)[-1]
