@@ -18,13 +18,14 @@ from pathlib import Path
 import pytest
 
 from clampgateway.model import EVENT, GAP, RECORD, Item, decode_gap
-from clampgateway.store import Store
+from clampgateway.store import Store, StoreError
 from support.faulttable import FaultTable
 from support.powercut import (
     KEPT,
     LOST,
     OPERATIONS,
     SECTORS,
+    FailingRecorder,
     Recorder,
     images,
     lay_out,
@@ -56,14 +57,14 @@ def item(seq: int, device: str = "lathe", size: int = 80) -> Item:
 class Run:
     """A recorded run: what was given, in the order of the promises."""
 
-    def __init__(self) -> None:
-        self.recorder = Recorder()
+    def __init__(self, recorder: Recorder | None = None) -> None:
+        self.recorder = recorder or Recorder()
         self.made: list[Item] = []
         self.start: dict[str, bytes] = {}
 
     def append(self, store: Store, items: list[Item], cursor: int) -> None:
         known = {one[:3] for one in self.made}
-        self.made += [one for one in items if one[:3] not in known]
+        self.made += [one for one in items if one[:3] not in known]  # given, though not promised
         store.append(items, {"mqtt": cursor}, (cursor,))
         self.recorder.mark(len(self.made))
 
@@ -195,6 +196,51 @@ def test_power_cuts_while_an_old_store_is_brought_forward(
     count, lost, doubled, told, slowest_s = tried(run, folder, modes, 3)
     faults.add("power cut, upgrade", count, lost, doubled, told, slowest_s, crash_images=True)
     assert count >= 50
+
+
+def test_power_cuts_after_syncs_that_failed(folder: Path, faults: FaultTable) -> None:
+    """The worst that a failed sync may mean: nothing of it ever reaches the medium."""
+    count = lost = doubled = failed = 0
+    slowest_s = 0.0
+    for seed in range(2):
+        for old in folder.iterdir():
+            old.unlink()
+        recorder = FailingRecorder(0.25, seed)
+        run = Run(recorder)
+
+        def body(store_of: Callable[[], Store], run: Run) -> None:
+            store = opened(store_of)
+            store._db.execute("PRAGMA wal_autocheckpoint = 24")
+            seq = 0
+            while seq < 24:
+                try:
+                    run.append(store, [item(seq), item(seq + 1)], 0)
+                    seq += 2
+                except StoreError:
+                    continue  # as the committer does: the same again, nothing acknowledged
+            store.close()
+
+        recorded(folder, body, run, None)
+        result = tried(run, folder, [KEPT, LOST, SECTORS], seed)
+        count += result[0]
+        lost += result[1]
+        doubled += result[2]
+        slowest_s = max(slowest_s, result[4])
+        failed += recorder.failed
+    assert failed > 8
+    faults.add(
+        f"power cut after {failed} failed syncs", count, lost, doubled, 0, slowest_s,
+        crash_images=True,
+    )  # fmt: skip
+
+
+def opened(store_of: Callable[[], Store]) -> Store:
+    """A store whose making may fail, as a start of the service does."""
+    while True:
+        try:
+            return store_of()
+        except StoreError:
+            continue
 
 
 @pytest.mark.parametrize("synchronous", ["NORMAL", "OFF"])

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from support.sqlitevfs import OK, Hooks
+from support.sqlitevfs import IOERR_FSYNC, OK, Hooks
 
 SECTOR_BYTES = 512
 SECTOR_KEPT, SECTOR_TORN = 0.45, 0.05
@@ -22,7 +22,11 @@ KEPT, LOST, OPERATIONS, SECTORS = "kept", "lost", "operations", "sectors"
 
 
 class Operation(NamedTuple):
-    """write (at, data), truncate (at), sync, delete (at: whether durable), or a mark (at)."""
+    """write (at, data), truncate (at), sync, delete (at: whether durable), or a mark (at).
+
+    "failed sync": an error was told, and what was written may never reach the medium, although
+    it is still read back until the power goes.
+    """
 
     what: str
     name: str = ""
@@ -56,11 +60,29 @@ class Recorder(Hooks):
         self.operations.append(Operation("mark", at=promises))
 
 
+class FailingRecorder(Recorder):
+    """The same, with a share of all syncs failing."""
+
+    def __init__(self, share: float, seed: int) -> None:
+        super().__init__()
+        self._share = share
+        self._chance = random.Random(seed)
+        self.failed = 0
+
+    def sync(self, name: str) -> int:
+        if self._chance.random() >= self._share:
+            return super().sync(name)
+        self.failed += 1
+        self.operations.append(Operation("failed sync", name))
+        return IOERR_FSYNC
+
+
 @dataclass
 class Medium:
-    """Durable content by name, and the operations since each file's last sync."""
+    """Durable content by name, what is read back now, and what came since each last sync."""
 
     durable: dict[str, bytearray] = field(default_factory=dict)
+    cached: dict[str, bytearray] = field(default_factory=dict)
     pending: dict[str, list[Operation]] = field(default_factory=dict)
     ghosts: dict[str, bytes] = field(default_factory=dict)
 
@@ -68,6 +90,10 @@ class Medium:
         name = operation.name
         if operation.what in ("write", "truncate"):
             self.pending.setdefault(name, []).append(operation)
+            start = self.durable.get(name, b"")
+            _apply(self.cached.setdefault(name, bytearray(start)), operation)
+        elif operation.what == "failed sync":
+            self.pending.pop(name, None)  # the worst: the kernel takes it for written
         elif operation.what == "sync":
             content = self.durable.setdefault(name, bytearray())
             for each in self.pending.pop(name, []):
@@ -75,6 +101,7 @@ class Medium:
             self.ghosts.clear()
         elif operation.what == "delete":
             gone = bytes(self.durable.pop(name, b""))
+            self.cached.pop(name, None)
             self.pending.pop(name, None)
             if not operation.at:
                 self.ghosts[name] = gone
@@ -82,11 +109,16 @@ class Medium:
     def image(self, mode: str, chance: random.Random) -> dict[str, bytes]:
         """Files as a power cut at this moment may leave them."""
         out: dict[str, bytes] = {}
+        if mode == KEPT:  # no power cut: the process alone was killed
+            names = {*self.durable, *self.cached}
+            return {
+                name: bytes(self.cached.get(name, self.durable.get(name, b""))) for name in names
+            }
         for name in sorted({*self.durable, *self.pending}):
             content = bytearray(self.durable.get(name, b""))
             for operation in self.pending.get(name, ()):
-                if mode == KEPT or (mode != LOST and operation.what == "truncate"):
-                    if mode == KEPT or chance.random() < 0.5:
+                if mode != LOST and operation.what == "truncate":
+                    if chance.random() < 0.5:
                         _apply(content, operation)
                 elif mode == OPERATIONS and chance.random() < 0.5:
                     _apply(content, operation)

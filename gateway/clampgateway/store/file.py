@@ -27,8 +27,16 @@ VOLUME_RESERVE_BYTES = 64 << 20
 QUOTA_MIN_BYTES = 16 << 20
 QUOTA_DEFAULT_MAX_BYTES = 8 << 30
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-# Nothing reached the medium, and a rollback leaves everything as it was.
-_HARMLESS = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL}
+# A rollback leaves everything as it was. After a failed sync, too: the same connection writes the
+# same place of the log again, whereas one that opens the file anew would take from it what the
+# kernel shows and may never have written.
+_HARMLESS = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+}
 
 
 class StoreError(GatewayError):

@@ -30,6 +30,8 @@ RETENTION_H = 168
 READS_REMEMBERED = 16
 # How often the last numbers of all devices are written beside the store.
 FACTS_S = 60.0
+# So many failures in a row, and the file is opened anew: its medium may have gone and come back.
+FAILURES_PATIENT = 5
 _NO_HEAD = (-1, -1)
 _SET_CURSOR = "INSERT INTO cursors VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET id = excluded.id"
 
@@ -45,14 +47,12 @@ class Store:
         self, path: Path, quota_bytes: int | None = None, retention_h: int = RETENTION_H
     ) -> None:
         self.path = path
-        self.redelivered = 0
-        self.conflicts = 0
-        self.set_aside = 0
-        self.reopened = 0
+        self.redelivered = self.conflicts = 0
+        self.set_aside = self.reopened = 0
         self._kept = Kept()
         self._device_keys: dict[int, str] = {}
         self._failure: StoreError | None = None
-        self._reported_id = 0
+        self._failed_in_row = self._reported_id = 0
         self._unreported: list[Stored] = []
         self._handed_out: deque[int] = deque(maxlen=READS_REMEMBERED)
         self._damage = ""
@@ -103,6 +103,7 @@ class Store:
             except sqlite3.Error as error:
                 raise self._no_commit(error, items) from error
             self._room.committed()
+        self._failed_in_row = 0
         kept.device_ids.update(fresh)
         kept.boots.update(boots)
         kept.heads.update(heads)
@@ -327,7 +328,10 @@ class Store:
 
     def _failed(self, doing: str, error: sqlite3.Error) -> StoreError:
         reason = file.error_of(self.path, doing, error)
-        if not file.rolled_back(self._db, error):
+        self._failed_in_row += 1
+        patient = self._failed_in_row < FAILURES_PATIENT or file.is_full(error)
+        if not (patient and file.rolled_back(self._db, error)):
+            self._failed_in_row = 0
             self._failure = reason
         return reason
 
