@@ -102,6 +102,7 @@ def test_stalls_of_the_core_cost_nothing(emulated: Callable, measured: Callable)
             heap = (await pico.run(START)).split()
             with Meter(pico) as meter:
                 quiet = Told(await pico.run("p.run(3000)\np.tell()"))
+            pico.flash.clear()
             for times_ms in (TYPICAL_MS, WORST_MS):
                 pico.flash.set(times_ms)
                 told = Told(
