@@ -10,7 +10,7 @@ from math import nan
 from clampdevice.calibration import Calibration
 from clampdevice.clamp import OPEN, ClampWatch
 from clampdevice.feature import PEAK_OF_NOISE, is_harmonic, signed, unsigned, without_noise
-from clampdevice.floor import QuietMeter
+from clampdevice.quiet import QuietMeter
 from clampdevice.uncertainty import Budget, rounded
 from clampdevice.window import FRAC_BITS, Window
 from clampwire.values import BAD, BELOW_FLOOR, CLIPPED, GAP
@@ -128,9 +128,11 @@ class AnalogChannel:
 
     def measure_floor(self, share: float) -> float:
         """The floor of the last seconds, with nothing running. Raises FloorError."""
+        from clampdevice.floor import noise_q
+
         full_scale_q = self.full_scale / self._per_lsb * _ONE
         samples = int(self.rate_hz / 5)
-        return self.quiet.floor_q(full_scale_q, samples, share) * self._per_lsb / _ONE
+        return noise_q(self.quiet, full_scale_q, samples, share) * self._per_lsb / _ONE
 
     @property
     def reading(self) -> float | None:
@@ -154,7 +156,7 @@ class AnalogChannel:
         # Steps stay as they are for every usual gain: what is spooled is read by them.
         swing = self._swing * max(1.0, self.calibration.largest_factor / _GAIN_ROOM)
         rms = unsigned("", unit, swing / 2)
-        found = dict.fromkeys(("rms", "min", "max", "uncertainty"), rms)
+        found: dict = dict.fromkeys(("rms", "min", "max", "uncertainty"), rms)
         found.update((key, rms) for key in self._features if is_harmonic(key))
         found["peak"] = unsigned("", unit, swing)
         found["mean"] = signed("", unit, swing)

@@ -12,7 +12,7 @@ from clampdevice.bootcount import BootCount
 from clampdevice.borrow import Borrowed
 from clampdevice.calibration import CalibrationStore
 from clampdevice.clock import Clock
-from clampdevice.commands import Commands, seconds_of, state_commands
+from clampdevice.commands import Commands, seconds_of
 from clampdevice.files import Files
 from clampdevice.kernels import stuff
 from clampdevice.link import Identity, Link, layout_of
@@ -28,8 +28,9 @@ STARTED = messages.code_of(messages.EVENT_KINDS, "started")
 IDENTIFY_S = 5
 IDENTIFY_MOST_S = 600
 POLL_S = 0.02  # from one look at the line to the next
-# Those of `service.py`
+# Commands of `service.py` and `reports.py`
 SERVICE = ("calibrate", "calibration", "measure_floor", "counters", "uncertainty")
+REPORTS = ("status", "why", "relearn")
 
 
 class App:
@@ -86,22 +87,25 @@ class App:
                 ("describe", lambda args: {}),
                 ("hello", lambda args: {}),
                 ("time", self._time),
-                ("status", self._status_words),
             )
-            + tuple((name, self._served(name)) for name in SERVICE)
-            + state_commands(self._measure.status)
+            + tuple((name, self._lent(name)) for name in SERVICE + REPORTS)
         )
 
-    def _served(self, name: str):  # noqa: ANN202 - a function
-        """A command of `service.py`, which is loaded for it and leaves the heap after it."""
+    def _lent(self, name: str):  # noqa: ANN202 - a function
+        """A command whose code is loaded for it, and leaves the heap after it."""
 
         def command(args: dict) -> dict:
+            measure, clock = self._measure, self._clock
             with Borrowed():
-                from clampdevice.service import Service
+                if name in REPORTS:
+                    from clampdevice.reports import Reports
 
-                measure, store = self._measure, CalibrationStore(self._files)
-                changed = self._describe_again
-                made = Service(measure.channels, measure.counters, store, self._clock, changed)
+                    made = Reports(measure, self._link, self._spool, clock, self._heap_free)
+                else:
+                    from clampdevice.service import Service
+
+                    store, changed = CalibrationStore(self._files), self._describe_again
+                    made = Service(measure.channels, measure.counters, store, clock, changed)
                 return getattr(made, name)(args)
 
         return command
@@ -170,22 +174,6 @@ class App:
 
     def _time(self, _args: dict) -> dict:
         return {"device_us": self._clock.now_us(), "utc_ms": self._clock.utc_ms()}
-
-    def _status_words(self, _args: dict) -> dict:
-        link, spool, measure = self._link, self._spool, self._measure
-        return {
-            "uptime_s": self._clock.now_ms() // 1000,
-            "boot": link.boot,
-            "next_seq": spool.next_seq,
-            "spooled": len(spool),
-            "dropped": spool.dropped,
-            "overruns": measure.overruns,
-            "lost_samples": measure.lost_samples,
-            "faults": measure.faults,
-            "rx_errors": link.rx_errors,
-            "answers_dropped": link.answers_dropped,
-            "heap_free": self._heap_free,
-        }
 
     def status(self, link: Link) -> bytes:
         """A Status payload, for the link."""

@@ -4,7 +4,7 @@ Owns the check at start, so that a wrong file is refused with all its faults nam
 samples by half. The full check against the chip, from the TOML, is the tools' before flashing.
 """
 
-from clampdevice import linear, names, vibrationnames
+from clampdevice import linear, names
 from clampdevice.feature import PAIRED
 
 _SOURCE_OF = {"current": "adc", "voltage": "adc", "vibration": "accelerometer", "input": "inputs"}
@@ -154,6 +154,8 @@ def _check_features(channel: dict, known: tuple, problems: list) -> None:
 
 
 def _check_vibration(channel: dict, problems: list) -> None:
+    from clampdevice import vibrationnames
+
     key = channel["key"]
     _check_features(channel, vibrationnames.vibration(channel.get("axes", "xyz")), problems)
     bands = channel.get("bands")

@@ -65,26 +65,3 @@ def seconds_of(args: dict, default_s: float, most_s: float) -> float:
     if not 0 <= value <= most_s:
         raise BadArguments("seconds is " + str(value) + ", outside 0 to " + str(most_s))
     return value
-
-
-def state_commands(status) -> tuple:
-    """For the table of `Commands`: `why`, and `relearn` on a new machine.
-
-    `status` is that of `judges.py`, None where the board tells no state.
-    """
-
-    def why(_args: dict) -> dict:
-        if status is None:
-            return {"state": "unknown", "reason": "board.json has no state: nothing tells one"}
-        return status.why()
-
-    def relearn(_args: dict) -> dict:
-        if status is None:
-            raise BadArguments("board.json has no state: there is nothing to relearn")
-        try:
-            status.relearn()
-        except ValueError as error:
-            raise BadArguments(str(error))
-        return status.why()
-
-    return (("why", why), ("relearn", relearn))

@@ -9,8 +9,8 @@ A channel object has `config`, `key`, `source_name` (None without blocks), `desc
 `window_features()`. A fault of one source marks its channels and stops no other.
 """
 
-from clampdevice import floor
 from clampdevice.analog import AnalogChannel
+from clampdevice.borrow import Borrowed
 from clampdevice.channels import Temperature, make_channel
 from clampdevice.current import CurrentChannel
 from clampdevice.sampler import Sampler
@@ -20,6 +20,7 @@ from clampwire.values import BAD
 
 WINDOW_US = 1000 * messages.WINDOW_MS
 WINDOWS_PER_RECORD = 5
+LEARN_FLOOR_S = 10
 # A source that is this late with a window is left behind. All sources are emptied before anyone
 # is judged, so a stall of the whole device makes no source late.
 GRACE_US = 250000
@@ -105,6 +106,11 @@ class Measurement:
         self._state = self.status.machine if self.status else None
         self._held_edge = None
         self._off_records = 0
+        self._floors = [
+            (index, channel)
+            for index, channel in enumerate(self.channels)
+            if isinstance(channel, AnalogChannel) and channel.config.get("learn_floor")
+        ]
         self._end_us = 0
         self._windows = 0
         self._frames = False  # whether any source gave a frame to this record
@@ -289,20 +295,15 @@ class Measurement:
 
     def _learn_floors(self) -> None:
         """Takes the noise of a machine that has been off for a while, where board.json says so."""
-        if self._state is None or self._state.state != OFF:
+        if not self._floors or self._state is None or self._state.state != OFF:
             self._off_records = 0
             return
         self._off_records += 1
-        if self._off_records % floor.LEARN_S:
+        if self._off_records % LEARN_FLOOR_S:
             return
-        for index, channel in enumerate(self.channels):
-            if not isinstance(channel, AnalogChannel) or not channel.config.get("learn_floor"):
-                continue
-            try:
-                found = channel.measure_floor(floor.LEARN_SHARE)
-            except floor.FloorError:
-                continue  # it is not quiet, and nobody asked
-            if abs(found - channel.floor) > floor.CHANGE * channel.floor:
-                channel.set_floor(found)
+        with Borrowed():
+            from clampdevice.floor import learn
+
+            for index in learn(self._floors):
                 if self.on_described is not None:
                     self.on_described(index)
