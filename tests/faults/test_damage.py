@@ -149,3 +149,42 @@ def test_what_a_damaged_store_loses_is_told(
     assert aside > count // 2
     name = {"pages": "pages overwritten", "zeros": "zeros read", "cut_short": "file cut short"}
     faults.add(f"store: {name[spoil.__name__]}", count, lost, doubled, told, slowest_s)
+
+
+def test_a_write_ahead_log_that_was_deleted_is_told(tmp_path: Path, faults: FaultTable) -> None:
+    """With what is written beside the store once a minute at hand: the last second before."""
+    lost = doubled = most = 0
+    count = 20
+    for seed in range(count):
+        folder = tmp_path / f"run{seed}"
+        store = Store(folder / "store.db")
+        made: set[tuple[str, int, int]] = set()
+        store.append([item("lathe", seq) for seq in range(40)], {"slow": 10})
+        made |= {("lathe", 3, seq) for seq in range(40)}
+        store._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        for seq in range(40, 41 + 7 * seed):
+            device = ("lathe", "mill")[seq % 2]
+            store.append([item(device, seq)], {})
+            made.add((device, 3, seq))
+        store._write_facts()
+        left = tmp_path / f"left{seed}"
+        left.mkdir()
+        for name in ("store.db", "store.db.facts"):  # as after a kill, and without the log
+            shutil.copy(folder / name, left / name)
+        store.close()
+        store = Store(left / "store.db")
+        assert "its newest part is missing" in store.alarm
+        came, told, twice = heard(store, 0)
+        lost += len(made - came - told)
+        doubled += twice + len(came & told)
+        most = max(most, len(told))
+        last_id = store.last_id()
+        new, _again = store.append([item("lathe", 9000), item("lathe", 41)], {})
+        assert [stored.item.seq for stored in new] == [9000, 41]  # what comes again is welcome
+        assert new[0].id > last_id
+        store.close()
+        store = Store(left / "store.db")
+        assert store.alarm == ""
+        assert store.append([item("lathe", 9001)], {})[0][0].id == new[-1].id + 1
+        store.close()
+    faults.add("store: write-ahead log deleted", count, lost, doubled, most)

@@ -65,11 +65,17 @@ def write(store: Path, kept: Kept) -> bool:
     return True
 
 
-def read_heads(store: Path, kept: Kept) -> None:
-    """Add the last numbers of all devices to `kept`; a store that is well knows the rest."""
+def read_heads(store: Path, kept: Kept) -> int:
+    """Add the last numbers of all devices to `kept`; a store that is well knows the rest.
+
+    Returns the highest id that the store had at that time, 0 if that is not known.
+    """
     said = _content(store)
-    for key, (_number, _highest, boot, seq) in (said["devices"] if said else {}).items():
+    if said is None:
+        return 0
+    for key, (_number, _highest, boot, seq) in said["devices"].items():
         kept.heads[key] = max((boot, seq), kept.heads.get(key, (0, 0)))
+    return said["last_id"]
 
 
 def read(store: Path, kept: Kept) -> bool:

@@ -7,7 +7,6 @@ damaged can go on in a new file without losing them.
 from __future__ import annotations
 
 import contextlib
-import logging
 import sqlite3
 import struct
 import zlib
@@ -18,8 +17,6 @@ from typing import Any
 
 from clampgateway.model import STORE_DAMAGED, Item, Stored
 from clampgateway.store.drops import Drop, Dropped, as_stored
-
-_log = logging.getLogger(__name__)
 
 ITEM_COLUMNS = "id, device, boot, seq, kind, end_ms, utc_ms, synced, describe_crc, payload"
 # Rows a statement: each one gives the interpreter's lock away and has to get it back.
@@ -107,6 +104,7 @@ class Kept:
         rows = typed_rows(db, "SELECT * FROM drops ORDER BY id", "iiiiiiiiii")
         known = {drop.id for drop in self.dropped}
         self.dropped.apply([], [drop for row in rows if (drop := Drop(*row)).id not in known])
+        self.last_id = max([self.last_id, *(drop.id for drop in self.dropped)])
         self.hours.update(typed_rows(db, "SELECT number, last_id FROM hours", "ii"))
 
     def number_devices(self) -> None:
@@ -182,7 +180,6 @@ def stored_of(row: tuple[Any, ...], key: str) -> tuple[Stored, bool]:
         crc = column & _UINT32
         item = Item(key, boot, seq, kind, end_ms, utc_ms, bool(synced), crc, payload)
         return Stored(number, item), True
-    _log.error("a row is damaged, told as lost id=%d device=%s seq=%d", number, key, seq)
     lost = Drop(number, device, boot, seq, seq, STORE_DAMAGED, 0, 0, 0, 0)
     return as_stored(lost, key), False
 

@@ -10,15 +10,20 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+from clampgateway.model import STORE_DAMAGED
 from clampgateway.store import facts, file
+from clampgateway.store.drops import Drop
 from clampgateway.store.kept import Kept, insert_items
 from clampgateway.store.salvage import salvage
 
 _log = logging.getLogger(__name__)
 
 
-def open_kept(path: Path, kept: Kept, quota_bytes: int) -> sqlite3.Connection:
-    """Open or make the store at `path` and read its small tables. Raises StoreError."""
+def open_kept(path: Path, kept: Kept, quota_bytes: int) -> tuple[sqlite3.Connection, str]:
+    """Open or make the store at `path` and read its small tables. Raises StoreError.
+
+    Returns it and what to tell people, "" if all is well.
+    """
     db = file.open_file(path)
     try:
         file.limit_size(db, quota_bytes)
@@ -30,8 +35,41 @@ def open_kept(path: Path, kept: Kept, quota_bytes: int) -> sqlite3.Connection:
         name = facts.path_of(path).name
         _log.warning("a new store begins, unit ids and boots are known from %s", name)
         _begin_with(db, path, kept, [])
-    facts.read_heads(path, kept)
-    return db
+    last_id = facts.read_heads(path, kept)
+    if last_id <= kept.last_id:
+        return db, ""
+    return db, _tell_missing_end(db, path, kept, last_id)
+
+
+def _tell_missing_end(db: sqlite3.Connection, path: Path, kept: Kept, last_id: int) -> str:
+    """A store that is older than what is said beside it: its write-ahead log was taken away."""
+    facts.read(path, kept)
+    kept.last_id = last_id
+    query = "SELECT max(seq) FROM items WHERE device = ? AND boot = ?"
+    lost = 0
+    try:
+        db.execute("BEGIN IMMEDIATE")
+        for key, (boot, last) in kept.heads.items():
+            device = kept.device_ids[key]
+            found = db.execute(query, (device, boot)).fetchone()[0]
+            first = 0 if found is None else found + 1
+            if first > last:
+                continue
+            lost += last + 1 - first
+            kept.last_id += 1
+            row = Drop(kept.last_id, device, boot, first, last, STORE_DAMAGED, 0, 0, 0, 0)
+            kept.dropped.apply([], [row])
+        kept.write(db)
+        db.execute("COMMIT")
+    except sqlite3.Error as error:
+        db.close()
+        raise file.error_of(path, "cannot note what is missing", error) from error
+    told = (
+        f"store {path}: its newest part is missing, as if its write-ahead log was removed:"
+        f" {lost} items are told as lost"
+    )
+    _log.error("%s", told)
+    return told
 
 
 def start_over(

@@ -113,8 +113,7 @@ class Store:
             self._write_facts()
         if new:
             kept.last_id = self._reported_id = new[-1].id
-        redelivered = len(items) - len(new)
-        self.redelivered += redelivered
+        self.redelivered += (redelivered := len(items) - len(new))
         if self._unreported:
             new = self._unreported + new
             self._unreported = []
@@ -133,9 +132,8 @@ class Store:
         except sqlite3.Error as error:
             raise self._no_commit(error, ()) from error
         self._room.committed()
-        if self._facts_due_s is None:
-            self._facts_due_s = mono_s + FACTS_S
-        elif mono_s >= self._facts_due_s:
+        self._facts_due_s = self._facts_due_s or mono_s + FACTS_S
+        if mono_s >= self._facts_due_s:
             self._write_facts()
         return more
 
@@ -261,7 +259,7 @@ class Store:
             return items
         keys = self._device_keys
         told = [as_stored(drop, keys[drop.device]) for drop in dropped if drop.device in keys]
-        return sorted([*items, *told], key=_id_of)[:limit]
+        return sorted([*items, *told])[:limit]  # ids differ
 
     def recent_events(self, limit: int) -> list[Stored]:
         """The last `limit` items of each device that are no records, oldest first."""
@@ -279,7 +277,10 @@ class Store:
             found = [stored_of(row, keys[row[1]]) for row in rows]
         except sqlite3.Error as error:
             raise self._failed("cannot read", error) from error
-        self.unsound += sum(not sound for _stored, sound in found)
+        unsound = sum(not sound for _stored, sound in found)
+        if unsound and not self.unsound:
+            _log.error("damaged rows are told as lost store=%s; more are counted", self.path)
+        self.unsound += unsound
         return [stored for stored, _sound in found]
 
     def descriptions(self) -> Iterator[tuple[str, int, list[bytes]]]:
@@ -311,7 +312,8 @@ class Store:
             return self._start_over(error)
 
     def _open_and_read(self) -> sqlite3.Connection:
-        db = opening.open_kept(self.path, self._kept, self._room.quota_bytes)
+        db, told = opening.open_kept(self.path, self._kept, self._room.quota_bytes)
+        self._damage = told or self._damage
         self._number_keys()
         return db
 
@@ -394,7 +396,3 @@ class Store:
             "facts_failures": self.facts_failures,
             "alarm": self.alarm,
         }
-
-
-def _id_of(stored: Stored) -> int:
-    return stored.id
