@@ -75,6 +75,11 @@ class FrameDevice:
         """Records that are made and not acknowledged."""
         return len(self._unacked)
 
+    @property
+    def has_answers(self) -> bool:
+        """Whether something other than records is to be sent."""
+        return bool(self._out)
+
     def _tick_ms(self) -> int:
         return int(1000 * (self._now_s() - self._zero_s)) + 1000
 

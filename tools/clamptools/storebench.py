@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import heapq
 import json
 import os
 import random
@@ -35,6 +36,8 @@ clampwork bench store --flood 1
 START_S = 30.0
 DRAIN_S = 30.0
 TURN_S = 0.02
+FLOOD_TURN_S = 0.002
+RESEND_S = 1.0
 # A session holds its first records up to 2 s until the device's clock is known; not measured.
 CLOCKS_S = 2.5
 # Memory is compared from here on: by then every session is made and the feed's tail is full.
@@ -206,6 +209,8 @@ class _Line(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.device.receive(data)
+        if self.device.has_answers:
+            self.turn(64)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
@@ -222,6 +227,7 @@ class _Fleet:
 
     def __init__(self, devices: int, rate_hz: float, flooding: int) -> None:
         self._rate_hz = rate_hz
+        self._count = devices
         now = time.monotonic
         self._lines = [_Line(FrameDevice(f"dev-{number:04}", now)) for number in range(devices)]
         self._floods = [_Line(FrameDevice(f"flood-{n}", now)) for n in range(flooding)]
@@ -238,22 +244,26 @@ class _Fleet:
         await self._until(lambda: False, CLOCKS_S)
         chance = random.Random(1)
         begun_s = time.monotonic()
-        due = [begun_s + chance.random() / self._rate_hz for _line in self._lines]
-        made = [0] * len(due)
-        wanted = round(seconds * self._rate_hz)
-        probe_due_s = begun_s
-        while (now := time.monotonic()) < begun_s + seconds + 1 / self._rate_hz:
-            for index, line in enumerate(self._lines):
-                if now >= due[index] and made[index] < wanted:
-                    due[index] += 1 / self._rate_hz
-                    made[index] += 1
-                    line.device.make()
-                line.turn(64)
-            self._flood(seconds - (now - begun_s))
+        due = [(begun_s + chance.random() / self._rate_hz, line) for line in range(self._count)]
+        heapq.heapify(due)
+        end_s = begun_s + seconds
+        probe_due_s = resend_due_s = begun_s
+        while (now := time.monotonic()) < end_s:
+            while due and due[0][0] <= now:
+                due_s, index = heapq.heappop(due)
+                self._lines[index].device.make()
+                self._lines[index].turn(64)
+                if due_s + 1 / self._rate_hz < end_s:
+                    heapq.heappush(due, (due_s + 1 / self._rate_hz, index))
+            self._flood(end_s - now)
+            if now >= resend_due_s:
+                resend_due_s = now + RESEND_S
+                for line in self._lines:
+                    line.turn(64)
             if now >= probe_due_s:
                 probe_due_s = now + 1.0
                 probe.sample()
-            await asyncio.sleep(TURN_S if not self._floods else 0.002)
+            await asyncio.sleep(TURN_S if not self._floods else FLOOD_TURN_S)
         self._flood_s = time.monotonic() - begun_s
         await self._until(lambda: not any(line.device.waiting for line in lines), DRAIN_S)
         self._ended = probe.end()
