@@ -7,7 +7,7 @@ current's alone is `current.py`. A feature that nobody asked for costs nothing.
 
 from math import nan
 
-from clampdevice.calibration import Calibration
+from clampdevice.calibration import NONE, Calibration
 from clampdevice.clamp import OPEN, ClampWatch
 from clampdevice.feature import PEAK_OF_NOISE, is_harmonic, signed, unsigned, without_noise
 from clampdevice.quiet import QuietMeter
@@ -82,7 +82,7 @@ class AnalogChannel:
             self.add = self._add
         self._watch = ClampWatch(self.key, codes, zero, config.get("coupling", "ac") == "ac")
         self.quiet = QuietMeter()
-        self.calibrate(Calibration())
+        self.calibrate(NONE)
         self._changes: list = []
         self._last: tuple = (0, None, None)  # samples, RMS at the nominal scale, calibrated RMS
         self._gap = False

@@ -74,6 +74,9 @@ class Calibration:
         return interpolate(self._phases, reading)
 
 
+NONE = Calibration()
+
+
 class CalibrationStore:
     """The file of all channels' records, by their keys.
 
@@ -116,7 +119,8 @@ class CalibrationStore:
 
     def get(self, key: str) -> Calibration:
         """The calibration of a channel, neutral if there is none."""
-        return Calibration(self._records.get(key))
+        record = self._records.get(key)
+        return Calibration(record) if record else NONE
 
     def put(self, key: str, record: dict | None) -> None:
         """Keeps a record that was checked, or drops it with None.
