@@ -14,7 +14,7 @@ import json
 from clampdevice.borrow import Borrowed
 from clampdevice.hal import open_hal
 
-_IMPORT_BYTES = 4096
+_IMPORT_BYTES = 8192
 
 
 def _collect_every(size: int) -> None:
