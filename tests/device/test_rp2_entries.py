@@ -13,7 +13,7 @@ from clampdevice.hal.rp2.fastentries import entries, plain_entries
 
 FORM = 0x0B
 ENTRY_US = 36
-BLOCK = 16
+BLOCK = 32  # frames at 800 Hz
 
 
 class Sensor:
@@ -234,31 +234,31 @@ def test_a_stall_as_long_as_the_ring_costs_nothing():
 
 
 def test_an_overrun_is_counted_exactly_and_lies_where_it_was():
-    for pause_ms in (50, 77, 1234):
+    for pause_ms in (50, 77, 110):
         bench = Bench(ppm=23456)
         bench.measure()
         bench.start()
         bench.run(500)
         before = bench.sensor.lost
         bench.sensor.halt()
-        bench.run(pause_ms)  # nobody reads, as if INT1 was away; shorter than a silence, or longer
-        if not bench.errors:
-            bench.sensor.run()
-            bench.run(500)
-            assert bench.sensor.lost > before
-            assert bench.lost == bench.source.lost_frames == bench.sensor.lost - before
-            assert bench.source.overruns == 1
+        bench.run(pause_ms)  # nobody reads, as if INT1 was away; shorter than a silence
+        bench.sensor.run()
+        bench.run(500)
+        assert bench.errors == []
+        assert bench.sensor.lost > before
+        assert bench.lost == bench.source.lost_frames == bench.sensor.lost - before
+        assert bench.source.overruns == 1
 
 
 def test_nobody_came_for_longer_than_the_ring():
-    for pause_ms in (700, 2500, 9000):
+    for pause_ms in (700, 2500, 2530, 9000):  # 64 blocks are 2.53 s
         bench = Bench(RP2350, (1 << 30) - 3000000, 12000)
         bench.measure()
         bench.start()
         bench.run(500)
         bench.sensor.advance(1000 * pause_ms)
         bench.run(1000)
-        assert bench.source.laps == 1
+        assert bench.source.laps == 1, pause_ms
         assert bench.lost > 0  # and `take` has found the joint in order
         assert bench.errors in ([], ["adxl345: samples were overwritten while they were read"])
 

@@ -10,29 +10,29 @@ below half a period: for 10 s at 10 ppm and 3,200 Hz. A frame whose DATA_FORMAT 
 that was written, or that was not ready, is no frame: then the sensor is set up anew.
 
 Nothing here is lost while the core stands still, up to the length of the ring. The PIO program is
-`fifopio.py`, ring and stamps are `ring.py`. A silent bus, a wrong chip or a cut INT1 is an OSError
-from `take` until the sensor is back, which is tried once a second.
+`fifopio.py`, ring and stamps are `ring.py`, the rate is `stamprate.py`. A silent bus, a wrong chip
+or a cut INT1 is an OSError from `take` until the sensor is back, which is tried once a second.
 """
 
 from array import array
 
 from clampdevice.hal.rp2.fast import TICKS_MASK, ticks_diff
 from clampdevice.hal.rp2.fastentries import entries
-from clampdevice.hal.rp2.ring import STAMPS, StampedRing
+from clampdevice.hal.rp2.ring import StampedRing
+from clampdevice.hal.rp2.stamprate import StampRate
 
 WATERMARK = 4
 RING_MS = 450
 SLOTS = 4  # the chip's status word and the three axes
 READY = 0x8000
 OVERRUN = 0x0100
+_RING_BLOCKS = 16
 _HOLD_BLOCKS = 8
 _STRANGE_BLOCKS = 8
 _MARGIN_BLOCKS = 2
 _SILENCE_US = 100000
 _RETRY_US = 1000000
 _COUNTED_TRIES = 400  # seconds; a difference of ticks is good for 536
-_FIRST_SPAN_US = 1 << 17
-_LAST_SPAN_US = 1 << 24
 _TOLERANCE_US = 50
 _MEASURE_US = 400000
 
@@ -54,6 +54,7 @@ class EntrySource:
         overruns, lost_frames: how often frames were lost, and how many.
         laps: nobody came in time. slips: entries that were none. faults: the sensor fell silent.
         resyncs: the reads were out of step with the rate for long.
+        turn_ms: how often somebody should call `take`.
 
     Raises:
         ValueError: the chip has no such rate or range.
@@ -69,16 +70,16 @@ class EntrySource:
         self._ticks_us = ticks_us
         self.slots = SLOTS
         self.rate_hz = rate_hz
-        frames = 16
+        frames = _RING_BLOCKS
         while frames * 1000 < rate_hz * ring_ms:
             frames *= 2
-        self._block = max(1, 2 * frames // STAMPS)
+        self._block = frames // _RING_BLOCKS
         self._ring = StampedRing(new_dma, memory, timer_raw, SLOTS * frames, SLOTS * self._block)
+        self.turn_ms = max(20, min(40, int(1000 * self._block / rate_hz)))
         self._few = self._ring.blocks - _MARGIN_BLOCKS
         self.overruns = self.lost_frames = 0
         self.laps = self.slips = self.faults = self.resyncs = 0
-        self._period_q = int(65536000000 / rate_hz + 0.5)
-        self._settled = False
+        self._rate = StampRate(rate_hz, self._block)
         self._found = array("I", (0, 0))
         self._result = [self._ring.buf, 0, 0, 0, 0]
         self._zero = 0
@@ -117,8 +118,8 @@ class EntrySource:
         self._last = self._moved = ticks  # stamp of the block seen last; of the last one
         self._pending = True  # the next block in step tells what is missing
         self._gap = self._gap_frame = self._gap_lost = 0  # before that frame of that block
-        self._strange = 0
-        self._base = -1
+        self._strange = self._spent_us = 0
+        self._rate.forget()
 
     def _fail(self, error: OSError) -> OSError:
         self.faults += 1
@@ -159,8 +160,8 @@ class EntrySource:
                 self.take(0)
         except OSError:
             pass  # kept in `_down` and told by `take` when somebody listens
-        if self._settled:
-            self.rate_hz = 65536000000 / self._period_q
+        if self._rate.settled:
+            self.rate_hz = self._rate.rate_hz
         self.overruns = self.lost_frames = 0
         return self.rate_hz
 
@@ -172,7 +173,10 @@ class EntrySource:
 
     def _without_block(self, ticks: int) -> None:
         quiet_us = ticks_diff(ticks, self._moved)
-        if quiet_us > max(_SILENCE_US, 4 * self._us(self._block)):
+        if quiet_us > max(_SILENCE_US, 4 * self._rate.us(self._block)):
+            if self._done and self._ring.stamp(self._done - 1) != self._moved:
+                self._look(self._position)  # all the way round, to the very same place
+                return
             raise self._fail(self._why(quiet_us))
 
     def _why(self, quiet_us: int) -> OSError:
@@ -232,21 +236,12 @@ class EntrySource:
                 return None
         return self._hand_out(now_us)
 
-    def _us(self, frames: int) -> int:
-        """Duration of `frames`, below 2**14."""
-        period_q = self._period_q
-        return frames * (period_q >> 16) + (frames * (period_q & 0xFFFF) >> 16)
-
-    def _periods(self, us: int) -> int:
-        """Periods in `us`, rounded; seldom, so it may allocate."""
-        return max(0, ((us << 16) + (self._period_q >> 1)) // self._period_q)
-
     def _look(self, position: int) -> None:
         """Brings the count of complete blocks up to date; see `AdcSource`."""
         ring = self._ring
         fresh = (position - self._position) % ring.modulus
         stamp = ring.stamp(self._done + fresh - 1)
-        block_us = self._us(self._block)
+        block_us = self._rate.us(self._block)
         spent_us = ticks_diff(stamp, self._moved)
         if spent_us > ring.modulus * block_us // 2:
             spent = spent_us // block_us
@@ -289,9 +284,8 @@ class EntrySource:
                 self._follow(block, stamp)
                 self._checked = self._seen
                 return
-            # The reads are in step where a whole block took its time.
-            in_step = at < 0 and block > 0
-            in_step = in_step and spent_us > self._us(self._block) - (self._period_q >> 17)
+            in_step = at < 0 and block > 0 and self._rate.in_step(spent_us, self._spent_us)
+            self._spent_us = spent_us
             if in_step or block - self._read >= _HOLD_BLOCKS:
                 self._count(stamp)
                 self._checked = self._seen
@@ -302,47 +296,29 @@ class EntrySource:
         frames = (self._seen - self._read) * self._block
         self._gap_lost = 0
         if self._sampled:
-            self._gap_lost = max(0, self._periods(ticks_diff(stamp, self._due)) - frames)
+            self._gap_lost = max(0, self._rate.frames(ticks_diff(stamp, self._due)) - frames)
             frames += self._gap_lost
         self._sampled = True
         self._tries = 0
         self._pending = False
-        self._base = -1
+        self._rate.forget()
         # What is left of a period goes to the time, which else would drift.
-        self._due = (stamp - self._long_us(frames)) & TICKS_MASK
-
-    def _long_us(self, frames: int) -> int:
-        return frames * self._period_q >> 16
+        self._due = (stamp - self._rate.long_us(frames)) & TICKS_MASK
 
     def _follow(self, block: int, stamp: int) -> None:
         """Holds the model to a block's stamp, and learns the rate."""
-        block_us = self._us(self._block)
+        block_us = self._rate.us(self._block)
         late_us = ticks_diff(stamp, self._due) - block_us
-        tolerance_us = max(_TOLERANCE_US, self._period_q >> 18)
-        if self._settled and not -tolerance_us <= late_us <= tolerance_us:
+        tolerance_us = max(_TOLERANCE_US, self._rate.half_us >> 1)
+        if self._rate.settled and not -tolerance_us <= late_us <= tolerance_us:
             self._strange += 1
             if self._strange < _STRANGE_BLOCKS:
                 return  # read late, and nothing lost
             self.resyncs += 1
-            self._base = -1
+            self._rate.forget()
         self._strange = 0
-        self._learn(block, stamp)
-        self._due = (stamp - self._us(self._block)) & TICKS_MASK
-
-    def _learn(self, block: int, stamp: int) -> None:
-        """Takes the rate from the stamps since the base; longer and longer, up to 17 s."""
-        if self._base < 0:
-            self._base, self._base_stamp = block, stamp
-            self._span_us = _LAST_SPAN_US if self._settled else _FIRST_SPAN_US
-            return
-        span_us = ticks_diff(stamp, self._base_stamp)
-        if span_us >= self._span_us:
-            self._period_q = (span_us << 16) // ((block - self._base) * self._block)
-            self._settled = True
-            if span_us >= _LAST_SPAN_US:
-                self._base, self._base_stamp = block, stamp
-            else:
-                self._span_us <<= 1
+        self._rate.learn(block, stamp)
+        self._due = (stamp - self._rate.us(self._block)) & TICKS_MASK
 
     def _hand_out(self, now_us: int) -> list:
         result = self._result
@@ -357,15 +333,15 @@ class EntrySource:
                 self._gap_lost = 0
                 self.overruns += 1
                 self.lost_frames += lost
-                self._due = (self._due + self._long_us(lost)) & TICKS_MASK
-        self._due = (self._due + self._us(n)) & TICKS_MASK
+                self._due = (self._due + self._rate.long_us(lost)) & TICKS_MASK
+        self._due = (self._due + self._rate.us(n)) & TICKS_MASK
         self._handed = block
         self._split += n
         if self._split == self._block:
             self._split = 0
             self._read += 1
         # The frame that was read is older than the one that made the watermark.
-        end = self._due - self._reader.read_us - self._us(WATERMARK - 1)
+        end = self._due - self._reader.read_us - self._rate.us(WATERMARK - 1)
         result[1] = self._ring.first(block) + SLOTS * frame + 1
         result[2] = n
         result[3] = now_us + ticks_diff(end, (now_us + self._zero) & TICKS_MASK)
@@ -377,7 +353,7 @@ class EntrySource:
         position = self._ring.completed()
         if position != self._position:
             self._look(position)
-        return max(0, (self._few - 1 - (self._done - self._read)) * self._us(self._block))
+        return max(0, (self._few - 1 - (self._done - self._read)) * self._rate.us(self._block))
 
     def temperature_c(self) -> float | None:
         """None: the chip has no such sensor."""
