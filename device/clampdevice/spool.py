@@ -2,34 +2,57 @@
 
 It owns numbering (`seq`), order, what was sent when, and what had to be dropped. An item is the
 payload of a Record, Event or Gap; all three begin with type, boot, seq and a 40-bit time, which
-is all that is read here. When the ring is full the oldest item goes and its range is remembered
-until a Gap can tell it. Numbers wrap at 2**32; the slot table is a power of two for that.
+is all that is read here. What the ring cannot hold goes down to `history.py` in time; without that
+layer, or if it cannot follow, the oldest item goes and its range is remembered until a Gap can
+tell it. Numbers wrap at 2**32; the slot table is a power of two for that.
 """
 
 import struct
 from array import array
 
-from clampwire.messages import GAP_REASONS, MESSAGES, NO_CHANNEL, WINDOW_MS, code_of
+from clampwire.messages import (
+    GAP_REASONS,
+    MESSAGES,
+    NO_CHANNEL,
+    TO_THE_END,
+    WINDOW_MS,
+    code_of,
+)
 
 _MASK = 0xFFFFFFFF
 _MS_MASK = 0x3FFFFFFF  # of times: small integers, since larger ones are objects on a chip's heap
-_ACKED = -1
+_DONE = -1  # acknowledged, or moved down
+_SENT_BEFORE = -2  # in an earlier session: a gateway may have it
 _GAP = next(code for code, name, _fields in MESSAGES if name == "Gap")
 _RECORD = next(code for code, name, _fields in MESSAGES if name == "Record")
 _HEAD = "<BIIIB"
 _GAP_BODY = "<BBIIIBIBI"
 SPOOL_FULL = code_of(GAP_REASONS, "spool_full")
+POWER_CUT = code_of(GAP_REASONS, "power_cut")
 
 # Losses told apart at most; beyond that ranges of one reason are joined, which may name records
 # as lost that were delivered, never the reverse.
 LOSSES_MAX = 8
+# The ring is crowded when it has not this room: for what comes while the layer below works.
+ROOM_ITEMS = 32
+ROOM_BYTES = 2048
 
 
 class Loss:
-    """What a Gap will say: items `first` to `last` (or samples of a channel) between two times."""
+    """What a Gap will say: items `first` to `last` (or samples of a channel) between two times.
+
+    `boot` is another power-up whose items and times they are; 0 for the present one.
+    """
 
     def __init__(
-        self, reason: int, channel: int, first: int, last: int, span: tuple, samples: int
+        self,
+        reason: int,
+        channel: int,
+        first: int,
+        last: int,
+        span: tuple,
+        samples: int,
+        boot: int = 0,
     ) -> None:
         self.reason = reason
         self.channel = channel
@@ -37,10 +60,13 @@ class Loss:
         self.last = last
         self.from_ms, self.to_ms = span
         self.samples = samples
+        self.boot = boot
 
     def takes(self, other: "Loss", touching: bool) -> bool:
         """Join `other` into this one if it is of the same kind (and touches it)."""
         if self.reason != other.reason or self.channel != other.channel:
+            return False
+        if self.boot != other.boot:
             return False
         if touching and ((self.last + 1) & _MASK) != other.first:
             return False
@@ -67,7 +93,7 @@ class Spool:
         small = ram_bytes <= 0x10000
         self._at = array("H", bytes(2 * ram_items)) if small else array("I", bytes(4 * ram_items))
         self._size = array("H", bytes(2 * ram_items))
-        # Device ms of the last sending plus 1, 0 for an item that was not sent in this session.
+        # Device ms of the last sending in this session plus 1, 0 for an item that was never sent.
         self._sent = array("i", bytes(4 * ram_items))
         self._write = 0
         self.next_seq = first_seq & _MASK
@@ -122,16 +148,16 @@ class Spool:
 
     def _drop_oldest(self) -> None:
         slot = self.oldest_seq % self._slots
-        if self._sent[slot] != _ACKED:
+        if self._sent[slot] != _DONE:
             self.dropped += 1
             self._remember(self.payload(self.oldest_seq))
-            if self._sent[slot]:
+            if self._sent[slot] > 0:
                 self.in_flight -= 1
         self._advance()
         self._free_acked()
 
     def _free_acked(self) -> None:
-        while len(self) and self._sent[self.oldest_seq % self._slots] == _ACKED:
+        while len(self) and self._sent[self.oldest_seq % self._slots] == _DONE:
             self._advance()
 
     def _advance(self) -> None:
@@ -146,11 +172,15 @@ class Spool:
         if code == _RECORD:
             from_ms = max(0, at_ms - payload[14] * WINDOW_MS)
         elif code == _GAP:
-            # What the dropped Gap told must still be told.
-            body = struct.unpack_from(_GAP_BODY, payload, 14)
-            span = (body[4] | body[5] << 32, body[6] | body[7] << 32)
-            self.lost(Loss(body[0], body[1], body[2], body[3], span, body[8]))
+            self.retell(payload, 0)
         self.lost(Loss(SPOOL_FULL, NO_CHANNEL, seq, seq, (from_ms, at_ms), 0))
+
+    def retell(self, payload: memoryview, own: int) -> None:
+        """What a dropped Gap told must still be told; `own`: the power-up whose Gap it is."""
+        body = struct.unpack_from(_GAP_BODY, payload, 14)
+        span = (body[4] | body[5] << 32, body[6] | body[7] << 32)
+        boot = struct.unpack_from("<I", payload, 38)[0] if len(payload) >= 42 else 0
+        self.lost(Loss(body[0], body[1], body[2], body[3], span, body[8], boot or own))
 
     def lost(self, loss: Loss) -> None:
         """Remember a loss until a Gap tells it."""
@@ -160,6 +190,12 @@ class Spool:
         if len(self.losses) >= LOSSES_MAX:
             for known in self.losses:
                 if known.takes(loss, False):
+                    return
+        if len(self.losses) >= 2 * LOSSES_MAX:
+            # Losses of many power-ups, of which nobody could be told: from the first of them on.
+            for known in self.losses:
+                if known.boot and loss.boot:
+                    known.last = TO_THE_END
                     return
         self.losses.append(loss)
 
@@ -181,15 +217,41 @@ class Spool:
         for offset in range(start, min(end + 1, held)):
             seq = (self.oldest_seq + offset) & _MASK
             slot = seq % self._slots
-            sent = self._sent[slot]
-            if sent == _ACKED or self._boot_of(slot) != boot:
+            if self._sent[slot] == _DONE or self._boot_of(slot) != boot:
                 continue
-            self._sent[slot] = _ACKED
+            self._done(slot)
             named += 1
-            if sent:
-                self.in_flight -= 1
         self._free_acked()
         return named
+
+    def _done(self, slot: int) -> None:
+        if self._sent[slot] > 0:
+            self.in_flight -= 1
+        self._sent[slot] = _DONE
+
+    def waits(self, seq: int) -> bool:
+        """Whether an item is kept here and neither acknowledged nor moved."""
+        if ((seq - self.oldest_seq) & _MASK) >= len(self):
+            return False
+        return self._sent[seq % self._slots] != _DONE
+
+    def was_sent(self, seq: int) -> bool:
+        """Whether an item that waits was ever sent."""
+        return self._sent[seq % self._slots] != 0
+
+    def moved(self, seq: int) -> None:
+        """An item that waits is in the layer below now, as it is or as part of another."""
+        self._done(seq % self._slots)
+        self._free_acked()
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the oldest items should move down, to make room."""
+        if not len(self):
+            return False
+        used = self._write - self._at[self.oldest_seq % self._slots]
+        free = len(self._ring) - used if used > 0 else -used
+        return len(self) + ROOM_ITEMS > self._slots or free < ROOM_BYTES
 
     def _boot_of(self, slot: int) -> int:
         return struct.unpack_from("<I", self._ring, self._at[slot] + 1)[0]
@@ -205,14 +267,14 @@ class Spool:
     def new_session(self) -> None:
         """Forget what was sent: the other side may be another one. History starts again."""
         for slot in range(self._slots):
-            if self._sent[slot] != _ACKED:
-                self._sent[slot] = 0
+            if self._sent[slot] > 0:
+                self._sent[slot] = _SENT_BEFORE
         self.in_flight = 0
         self._history = self.oldest_seq
 
     def mark_sent(self, seq: int, now_ms: int) -> None:
         slot = seq % self._slots
-        if self._sent[slot]:
+        if self._sent[slot] > 0:
             self.resent += 1
         else:
             self.in_flight += 1
@@ -230,13 +292,13 @@ class Spool:
         while self._history != self.next_seq:
             seq = self._history
             slot = seq % self._slots
-            acked = self._sent[slot] == _ACKED
+            done = self._sent[slot] == _DONE
             age_ms = self._age_ms(slot, now_ms)
             due = age_ms >= timeout_ms or (age_ms < 0 and self.in_flight < window)
-            if not acked and due:
+            if not done and due:
                 self._history = (seq + 1) & _MASK
                 return seq
-            if not acked and age_ms < 0:
+            if not done and age_ms < 0:
                 # The window is full: wait here, unless the oldest item has been lost on the way.
                 if self._age_ms(self.oldest_seq % self._slots, now_ms) >= timeout_ms:
                     self._history = self.oldest_seq

@@ -198,16 +198,22 @@ class Codec:
     def encode(self, name: str, *values: object) -> bytes:
         """Payload of the message `name`; one value a field, groups as sequences of tuples.
 
+        Values may end where the fields of a newer minor begin: what is left out is read as zero.
         Raises WireError for a value outside its field's range, with name and value.
         """
         layout = self._layout(name)
         if layout is None:
             raise KeyError(name)
-        if len(values) != layout.size:
+        steps = layout.steps
+        short = layout.size - len(values)
+        while short > 0 and steps[-1][3]:
+            short -= len(steps[-1][2].split())
+            steps = steps[:-1]
+        if short:
             raise WireError(f"{name} has {layout.size} fields, got {len(values)}")
         out = bytearray()
         out.append(layout.code)
-        _put(layout.steps, values, out)
+        _put(steps, values, out)
         return bytes(out)
 
     def decode(self, payload: bytes) -> tuple:

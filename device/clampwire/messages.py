@@ -12,7 +12,7 @@ count. It is text because a device holds it in RAM; `fields_of` takes it apart.
 """
 
 WIRE_MAJOR = 1
-WIRE_MINOR = 0
+WIRE_MINOR = 1
 
 MESSAGES = (
     (
@@ -40,14 +40,14 @@ MESSAGES = (
             "features:( key:s unit:s code:B mult:H exp:b )"
         ),
     ),
-    (0x04, "Record", "boot:I seq:I end_ms:T windows:B layout:B flags:y values:y"),
+    (0x04, "Record", "boot:I seq:I end_ms:T windows:B layout:B flags:y values:y before:H:1"),
     (0x05, "Event", "boot:I seq:I at_ms:T channel:B kind:B value:i text:s"),
     (
         0x06,
         "Gap",
         (
             "boot:I seq:I at_ms:T reason:B channel:B first_seq:I last_seq:I from_ms:T to_ms:T "
-            "samples:I"
+            "samples:I of_boot:I:1"
         ),
     ),
     (
@@ -76,6 +76,8 @@ SPOOLED = ("Record", "Event", "Gap")
 ACK_RANGES_MAX = 4
 CHANNELS_MAX = 16
 NO_CHANNEL = 255
+# As last_seq of a Gap: to the end of that power-up, and of all up to the Gap's own name.
+TO_THE_END = 0xFFFFFFFF
 WINDOW_MS = 200
 
 # Payload bytes before framing. Towards a device a frame stays below the 512-byte ring of its USB
@@ -84,7 +86,13 @@ PAYLOAD_MAX = 1024
 PAYLOAD_MAX_TO_DEVICE = 192
 
 EVENT_KINDS = ((1, "state"), (2, "input"), (3, "fault"), (4, "fault_cleared"), (5, "started"))
-GAP_REASONS = ((1, "spool_full"), (2, "overrun"), (3, "sensor_fault"), (4, "power_cut"))
+GAP_REASONS = (
+    (1, "spool_full"),
+    (2, "overrun"),
+    (3, "sensor_fault"),
+    (4, "power_cut"),
+    (5, "flash_error"),
+)
 MACHINE_STATES = ((0, "unknown"), (1, "off"), (2, "idle"), (3, "working"))
 ANSWER_STATUS = ((0, "ok"), (1, "unknown_command"), (2, "bad_arguments"), (3, "failed"))
 RESET_CAUSES = ((0, "unknown"), (1, "power_on"), (2, "hard_reset"), (3, "watchdog"), (4, "soft"))

@@ -121,7 +121,8 @@ class Reading:
 
     `t_ms` is UTC ms of the end of the interval, `dur_ms` its length; `quality` is good, stale or
     bad; `flags` the words of all channels together; `channel_flags` those of each channel that
-    has any.
+    has any. `before`: a condensed one covers so many numbers before its own, with those of events
+    and gaps between its seconds; none of its records comes as it was.
     """
 
     device: str
@@ -133,6 +134,7 @@ class Reading:
     flags: tuple[str, ...]
     channels: dict[str, dict[str, float | None]]
     channel_flags: dict[str, tuple[str, ...]]
+    before: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,10 @@ class EventReading:
 class GapReading:
     """A decoded Gap: which records (`first_seq` to `last_seq`) or samples are lost, and why.
 
-    `from_ms` to `to_ms` is when, in UTC ms; 0 while the clock is not known.
+    `from_ms` to `to_ms` is when, in UTC ms; 0 while the clock is not known. `of_boot` is the
+    power-up whose records they are, not always that of the Gap; `messages.TO_THE_END` as last
+    number: all that was not delivered from `first_seq` to the end of it, and of all power-ups up
+    to the Gap's own name.
     """
 
     device: str
@@ -170,6 +175,7 @@ class GapReading:
     to_ms: int
     seconds: float
     samples: int
+    of_boot: int = 0
 
 
 _CODEC = Codec()
@@ -212,6 +218,7 @@ def decode_record(item: Item, description: Description) -> Reading:
         flags,
         channels,
         channel_flags,
+        record.before,
     )
 
 
@@ -234,7 +241,9 @@ def decode_event(item: Item, description: Description | None) -> EventReading:
 def decode_gap(item: Item, description: Description | None) -> GapReading:
     """The reading of a GAP item. Raises WireError if the payload does not fit."""
     _name, gap = _CODEC.decode(item.payload)
-    zero_ms = item.utc_ms - gap.at_ms if item.utc_ms else None
+    of_boot = gap.of_boot or item.boot
+    # Times of another power-up count from another zero.
+    zero_ms = item.utc_ms - gap.at_ms if item.utc_ms and of_boot == item.boot else None
     return GapReading(
         item.device,
         item.boot,
@@ -249,6 +258,7 @@ def decode_gap(item: Item, description: Description | None) -> GapReading:
         0 if zero_ms is None else zero_ms + gap.to_ms,
         (gap.to_ms - gap.from_ms) / 1000,
         gap.samples,
+        of_boot,
     )
 
 

@@ -103,6 +103,7 @@ WORDS: dict[str, dict[str, str]] = {
         "layout": "description the values follow",
         "flags": "half a byte a channel, even ones low, up to the last that has any",
         "values": "the features of all channels, packed little-endian",
+        "before": "numbers before its own that a condensed record stands for; else left out",
     },
     "Event": {
         **_ITEM,
@@ -118,10 +119,11 @@ WORDS: dict[str, dict[str, str]] = {
         "reason": "see gap reasons",
         "channel": f"channel index, {messages.NO_CHANNEL} for items of the device",
         "first_seq": "first lost item; 1 if samples are lost and no item",
-        "last_seq": "last lost item, inclusive; 0 if samples are lost and no item",
+        "last_seq": "last lost item, inclusive; 0 if samples are lost; 4294967295: to the end",
         "from_ms": "start of the lost time",
         "to_ms": "end of the lost time",
         "samples": "samples lost of the channel",
+        "of_boot": "power-up whose items and times these are; left out for the Gap's own",
     },
     "Status": {
         "uptime_s": "since power-up",
