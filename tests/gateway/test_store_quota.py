@@ -172,6 +172,21 @@ def test_a_gap_that_is_dropped_hands_on_what_it_told(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_condensed_record_that_is_dropped_takes_its_parts_along(tmp_path: Path) -> None:
+    store = Store(tmp_path / "items.db", QUOTA)
+    layout = (1, 30, 30_000, 50, 7, b"", bytes(44), 9)
+    whole = item(30)._replace(payload=CODEC.encode("Record", *layout), end_ms=30_000)
+    store.append([whole], {})
+    for boot in range(2, 160):
+        store.append([item(seq, boot=boot) for seq in range(100)], {})
+    told = decode_gap(store.read_after(0, 1)[0].item, None)
+    assert (told.boot, told.first_seq, told.last_seq, told.seconds) == (1, 21, 30, 10.0)
+    # Events between its seconds have numbers of their own, and may come later.
+    event = item(25)._replace(kind=EVENT)
+    assert [stored.item for stored in store.append([event], {})[0]] == [event]
+    store.close()
+
+
 def test_an_event_flood_in_a_small_quota_never_stops_the_store(tmp_path: Path) -> None:
     store = Store(tmp_path / "items.db", QUOTA)
     wide = [item(seq, size=900)._replace(kind=EVENT) for seq in range(20_000)]

@@ -18,12 +18,15 @@ from clampwire.codec import Codec, WireError
 _CODEC = Codec()
 # Of a Record its count of windows, behind type, boot, seq and end.
 _WINDOWS_AT = 14
+_FLAGS_AT = 16
+LOOSE = 2
 
 
 class Drop(NamedTuple):
     """A range that was dropped: `first` to `last` of one boot; times in ms of the device's clock.
 
-    `device` is the number of the device in the store, `id` that of the range's last item.
+    `device` is the number of the device in the store, `id` that of the range's last item. `synced`
+    has LOOSE set if there may be numbers in the range that were never here.
     """
 
     id: int
@@ -54,16 +57,17 @@ class Dropped:
         return iter([self._by_id[number] for number in self._ids])
 
     def covers(self, device: int, boot: int, seq: int) -> bool:
-        """Whether this item was here before and was dropped, or was told to be lost.
+        """Whether this item was certainly here before and was dropped.
 
-        Not for what a damaged store took with it: that may come again, and is welcome.
+        Not for what a damaged store took with it, nor for numbers that a condensed record or a gap
+        stood for: an event among them may be still to come.
         """
         ranges = self._ranges.get((device, boot))
         if not ranges or seq > ranges[-1].last:
             return False
         at = bisect_right(ranges, seq, key=_first_of)
-        near = ranges[max(0, at - 3) : at]
-        return any(seq <= drop.last and drop.reason != STORE_DAMAGED for drop in near)
+        near = [drop for drop in ranges[max(0, at - 3) : at] if seq <= drop.last]
+        return any(drop.reason != STORE_DAMAGED and not drop.synced & LOOSE for drop in near)
 
     def ranges(self, device: int, boot: int) -> list[list[int]]:
         """[first, last] of all ranges of a boot."""
@@ -124,21 +128,34 @@ def rows_of(
 ) -> list[Drop]:
     """What is lost with each item (id, device, boot, seq, kind, end_ms, utc_ms, synced, payload).
 
+    A condensed record stands for the numbers that it was made of, too.
     With an announced gap goes what it announced: whoever had not heard of it yet is told so now.
     """
     rows = []
     for number, device, boot, seq, kind, end_ms, utc_ms, synced, payload in items:
-        from_ms = end_ms
-        if kind == RECORD and len(payload) > _WINDOWS_AT:
+        from_ms, first = end_ms, seq
+        if kind == RECORD and len(payload) > _FLAGS_AT:
             from_ms = max(0, end_ms - payload[_WINDOWS_AT] * messages.WINDOW_MS)
-        own = Drop(number, device, boot, seq, seq, reason, from_ms, end_ms, utc_ms, synced)
+            first = max(0, seq - _before(payload))
+        loose = synced if first == seq else synced | LOOSE
+        own = Drop(number, device, boot, first, seq, reason, from_ms, end_ms, utc_ms, loose)
         rows.append(own)
         if kind == GAP:
             told = _told(payload)
             if told is not None:
                 first, last, begin, end = told
-                rows.append(own._replace(first=first, last=last, from_ms=begin, to_ms=end))
+                wide = {"first": first, "last": last, "from_ms": begin, "to_ms": end}
+                rows.append(own._replace(**wide, synced=synced | LOOSE))
     return rows
+
+
+def _before(payload: bytes) -> int:
+    """How many numbers before its own a Record stands for: those it was condensed from."""
+    values_at = _FLAGS_AT + 1 + payload[_FLAGS_AT]
+    if values_at >= len(payload):
+        return 0
+    at = values_at + 1 + payload[values_at]
+    return int.from_bytes(payload[at : at + 2], "little")
 
 
 def _told(payload: bytes) -> tuple[int, int, int, int] | None:
@@ -167,7 +184,7 @@ def as_stored(drop: Drop, device: str) -> Stored:
         drop.to_ms,
         0,
     )
-    synced = bool(drop.synced)
+    synced = bool(drop.synced & 1)
     return Stored(
         drop.id,
         Item(device, drop.boot, drop.last, GAP, drop.to_ms, drop.utc_ms, synced, 0, payload),
@@ -230,7 +247,7 @@ def _joined(one: Drop, other: Drop) -> Drop:
         min(one.from_ms, other.from_ms),
         later.to_ms,
         later.utc_ms,
-        one.synced & other.synced,
+        one.synced & other.synced & 1 | (one.synced | other.synced) & LOOSE,
     )
 
 
