@@ -48,6 +48,9 @@ class Sensor:
         if self.silent:
             raise OSError("identity 0xFF in register 0x00: no chip answers")
 
+    def measuring(self) -> bool:
+        return self.running
+
     def start(self, watermark: int) -> None:
         assert watermark == WATERMARK
         self.starts += 1
@@ -292,6 +295,20 @@ def test_a_cut_interrupt_line_is_named():
     bench.sensor.cut = True
     bench.run(300)
     assert "INT1 at GPIO 20 does not rise" in bench.errors[0]
+
+
+def test_a_sensor_that_was_reset_is_named():
+    bench = Bench()
+    bench.measure()
+    bench.start()
+    bench.run(300)
+    bench.sensor.running = False
+    bench.run(300)
+    bench.next = -1  # the model makes no frames meanwhile
+    bench.run(1200)
+    assert "it was reset" in bench.errors[0]
+    assert bench.source.faults == 1
+    assert bench.sensor.running
 
 
 def test_an_entry_that_is_none_sets_the_sensor_up_anew():

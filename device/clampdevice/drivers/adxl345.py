@@ -108,6 +108,10 @@ class Adxl345:
         """Raises WrongChip, or OSError of a silent bus."""
         base.check_identity(self._bus, self.name, _DEVID, _ID)
 
+    def measuring(self) -> bool:
+        """Whether it samples; False after a dip of its supply."""
+        return bool(base.read_byte(self._bus, _POWER_CTL) & _MEASURE)
+
     def start(self, watermark: int = WATERMARK_FRAMES) -> None:
         """Empties the FIFO and begins; INT1 is high while `watermark` frames are in there."""
         write = base.write_checked

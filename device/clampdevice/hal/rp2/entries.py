@@ -183,13 +183,15 @@ class EntrySource:
         """Why no entry has come."""
         self._reader.halt()
         try:
-            self._connect().check()
+            driver = self._connect()
+            driver.check()
+            measuring = driver.measuring()
         except OSError as error:
             return error
-        return OSError(
-            "no samples for " + str(quiet_us // 1000) + " ms, though it answers: INT1 at GPIO "
-            + str(self._reader.int_pin) + " does not rise"
-        )  # fmt: skip
+        why = "no samples for " + str(quiet_us // 1000) + " ms, though it answers: "
+        if not measuring:
+            return OSError(why + "it was reset; check its supply")
+        return OSError(why + "INT1 at GPIO " + str(self._reader.int_pin) + " does not rise")
 
     def _try_again(self, ticks: int) -> None:
         assert self._down is not None
