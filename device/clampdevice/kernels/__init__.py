@@ -74,7 +74,8 @@ viper_root rms12 rms_q
 elif FORM == "asm_thumb":
     PLACES += """\
 thumb rms12 rms_q sums_lut sums_lut_extremes
-thumb_codes sums sums12 sums12_extremes sums_extremes
+thumb_codes sums sums_extremes
+thumb_codes12 sums12 sums12_extremes
 thumb_mains biquad cross goertzel linearise
 """
 PLACES += """\
