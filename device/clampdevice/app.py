@@ -15,6 +15,7 @@ from clampdevice.clock import Clock
 from clampdevice.commands import Commands, seconds_of
 from clampdevice.files import Files
 from clampdevice.kernels import stuff
+from clampdevice.layers import Layers
 from clampdevice.link import Identity, Link, layout_of
 from clampdevice.measure import Measurement
 from clampdevice.spool import Loss, Spool
@@ -25,6 +26,7 @@ from clampwire.version import __version__
 
 OVERRUN = messages.code_of(messages.GAP_REASONS, "overrun")
 STARTED = messages.code_of(messages.EVENT_KINDS, "started")
+FAULT = messages.code_of(messages.EVENT_KINDS, "fault")
 IDENTIFY_S = 5
 IDENTIFY_MOST_S = 600
 POLL_S = 0.02  # from one look at the line to the next
@@ -46,7 +48,9 @@ class App:
         self._boots = BootCount(hal)
         self._spool = spool
         self._files = files = Files()
-        measure = Measurement(config, hal.sources(config), files=files, lut=lut)
+        sources = hal.sources(config)
+        measure = Measurement(config, sources, files=files, lut=lut)
+        self._sources = tuple(sources.values())
         measure.on_record = self._record
         measure.on_event = self._event
         measure.on_overrun = self._overrun
@@ -72,7 +76,11 @@ class App:
             hal.nonce(),
             stuff,
         )
-        self._link.boot = self._boots.raise_to(self._boots.value + 1)
+        self._layers = layers = Layers(config["spool"], hal)
+        boot = max(self._boots.value, layers.highest_boot) + 1
+        self._link.boot = self._boots.raise_to(boot)
+        layers.open(spool, describes, boot)
+        self._link.join(layers.history)
         self._layout = layout_of(self._link.describe_crc)
         self._layouts = {self._layout: self._link.describe_crc}
         self._identify_until_ms = 0
@@ -204,10 +212,14 @@ class App:
         now_us = self._clock.now_us()
         self._hal.begin(self._device, now_us, describes)
         self._measure.start(now_us)
-        self._event(
-            now_us // 1000, messages.NO_CHANNEL, STARTED, self._hal.reset_cause, __version__
-        )
-        await asyncio.gather(self._sample(), self._talk())
+        now_ms = now_us // 1000
+        if self._link.boot > 1:
+            self._link.tell(self._layers.cut(), now_ms)
+        self._event(now_ms, messages.NO_CHANNEL, STARTED, self._hal.reset_cause, __version__)
+        if self._layers.problem:
+            self._event(now_ms, messages.NO_CHANNEL, FAULT, 0, self._layers.problem)
+        layers = self._layers.run(self._clock, self._sources, self._hal.ticks_us)
+        await asyncio.gather(self._sample(), self._talk(), layers)
 
     async def _sample(self) -> None:
         measure, clock = self._measure, self._clock

@@ -36,6 +36,7 @@ def check(board: dict) -> dict:
     spool = dict(SPOOL)
     spool.update(board.get("spool", {}))
     problems += _no_numbers("spool", spool, SPOOL)
+    problems += _check_ring(spool)
     sources = dict(board.get("sources", {}))
     for name, part in sources.items():
         if name in _NUMBERS:
@@ -71,6 +72,20 @@ def _no_numbers(path: str, part: dict, keys: tuple | dict) -> list:
         for key in keys
         if not _is_number(part.get(key)) or part[key] <= 0
     ]
+
+
+def _check_ring(spool: dict) -> list:
+    """The ring in flash: where it begins, and how large it is; neither for none."""
+    if "flash_start" not in spool and "flash_bytes" not in spool:
+        return []
+    found = []
+    for key, least in (("flash_start", 0), ("flash_bytes", 20480)):
+        value = spool.get(key)
+        if not isinstance(value, int) or value < least or value % 4096:
+            found.append(
+                f"spool.{key}: a multiple of 4096, {least} or more, is expected, not {value!r}"
+            )
+    return found
 
 
 def _with_table(adc: dict, chip: str | None, problems: list) -> dict:

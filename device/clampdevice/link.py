@@ -2,7 +2,8 @@
 
 Pure and synchronous: bytes in by `receive`, one frame at a time out by `next_frame`, time as an
 argument. Order of sending: answers, Hello, Describe, the newest item (live lane), losses to tell,
-older items (history lane), Status. An item stays in the spool until its Ack.
+older items (history lane: first those in flash, then those in RAM), Status. An item stays in the
+spool, or the layer below it, until its Ack.
 """
 
 import binascii
@@ -21,7 +22,7 @@ SILENCE_MS = 15000
 STATUS_MS = 10000
 ANSWERS_MAX = 4
 OUT_PAYLOAD_MAX = 512
-GAP_BYTES = 38
+GAP_BYTES = 42
 
 
 class Identity:
@@ -52,6 +53,7 @@ class Link:
     ) -> None:
         self._codec = codec
         self._spool = spool
+        self._history = None
         self._clock = clock
         self._identity = identity
         self._commands = commands
@@ -78,6 +80,10 @@ class Link:
         self._heard_ms = 0
         self._status_due_ms = 0
 
+    def join(self, history) -> None:
+        """Send what is in the layer below the spool, too: a `history.History`, None without."""
+        self._history = history
+
     @property
     def rx_frames(self) -> int:
         return self._deframer.frames
@@ -102,6 +108,8 @@ class Link:
             if name == "Ack" and self.ready:
                 for boot, first, last in message.ranges:
                     self._spool.ack(boot, first, last)
+                    if self._history is not None:
+                        self._history.ack(boot, first, last)
             elif name == "Time":
                 self._took_time(message, now_us)
             elif name == "Welcome":
@@ -127,10 +135,14 @@ class Link:
             boot = self._owner.choose_boot(message.highest_boot)
             if boot != self.boot:
                 self._spool.rebase(boot)
+                if self._history is not None:
+                    self._history.rename(boot)
                 self.boot = boot
             self.confirmed = True
             self._owner.confirmed()
         self._spool.new_session()
+        if self._history is not None:
+            self._history.new_session()
         self._live = []
         self._describe_next = 0
         self._status_due_ms = now_ms
@@ -187,18 +199,25 @@ class Link:
         while self._live:
             seq = self._live.pop(0)
             # What does not fit the window twice over is left to the history lane.
-            kept = ((seq - spool.oldest_seq) & 0xFFFFFFFF) < len(spool)
-            if kept and spool.in_flight < 2 * WINDOW:
+            if spool.waits(seq) and spool.in_flight < 2 * WINDOW:
                 return self._send_item(seq, now_ms)
         # A Gap must not cost the place of another item, which would have to be told in turn.
         if spool.losses and spool.has_room(GAP_BYTES):
-            return self._send_item(self._tell_loss(now_ms), now_ms)
+            return self._send_item(self.tell(spool.losses.pop(0), now_ms), now_ms)
+        history = self._history
+        if history is not None:
+            payload = history.next(now_ms, RESEND_MS, WINDOW)
+            if payload is not None:
+                return self._frame(payload)
+            if history.waiting:
+                return None  # what the RAM holds is younger
         seq = spool.next_history(now_ms, RESEND_MS, WINDOW)
         return self._send_item(seq, now_ms) if seq >= 0 else None
 
-    def _tell_loss(self, now_ms: int) -> int:
-        loss = self._spool.losses.pop(0)
-        return self._spool.put(
+    def tell(self, loss, now_ms: int) -> int:
+        """Put a Gap for a loss into the spool; returns its number."""
+        of_boot = () if loss.boot in (0, self.boot) else (loss.boot,)
+        seq = self._spool.put(
             self._codec.encode(
                 "Gap",
                 self.boot,
@@ -211,8 +230,12 @@ class Link:
                 loss.from_ms,
                 loss.to_ms,
                 loss.samples & 0xFFFFFFFF,
+                *of_boot,
             )
         )
+        if self._history is not None:
+            self._history.tells(seq, loss)
+        return seq
 
     def _send_item(self, seq: int, now_ms: int) -> memoryview:
         view = self._frame(self._spool.payload(seq))

@@ -49,6 +49,9 @@ COMMANDS = {
     "replay": Command(
         "play a recording through the firmware's own chain", "clamptools.replay", "tools"
     ),
+    "simulate": Command(
+        "a device without its gateway for hours, in seconds", "clamptools.simulate"
+    ),
     "watch": Command("live table of a running gateway, over MQTT", "clamptools.watch", "tools"),
     "why": Command("why a machine is in its state, from its device", "clamptools.why"),
 }

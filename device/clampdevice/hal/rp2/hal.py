@@ -122,6 +122,15 @@ class Hal:
     def write_slot(self, slot: int, data: bytes) -> None:
         self._slots.write_slot(slot, data)
 
+    def ring_flash(self, start: int, size: int) -> object:
+        """The spool's part of the flash. Raises ValueError if the file system reaches into it."""
+        from clampdevice.hal.rp2.flash import RingFlash, ring_problem
+
+        problem = ring_problem(start, os.statvfs("/"))
+        if problem:
+            raise ValueError(problem)
+        return RingFlash(rp2.Flash(start=start, len=size))
+
     def unique_id(self) -> str:
         """Sixteen hex digits: the serial number of the flash chip (RP2350: its own)."""
         return machine.unique_id().hex()

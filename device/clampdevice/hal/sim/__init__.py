@@ -13,6 +13,7 @@ import sys
 import time
 
 from clampdevice.hal.sim.console import Console
+from clampdevice.hal.sim.flash import FileFlash
 from clampdevice.hal.sim.sources import make_sources
 
 # CPython has no ticks; its monotonic clock is cut to the same period by `clock.Clock`.
@@ -20,6 +21,7 @@ _ticks_us = getattr(time, "ticks_us", None) or (lambda: time.monotonic_ns() // 1
 _mem_free = getattr(gc, "mem_free", None)
 
 SIDE_FILE = "made.jsonl"
+RING_FILE = "ring.bin"
 _HEAD = "<BIIIB"
 
 
@@ -53,6 +55,10 @@ class Hal:
         with open(name + ".new", "wb") as file:
             file.write(data)
         os.rename(name + ".new", name)
+
+    def ring_flash(self, start: int, size: int) -> FileFlash:
+        """The file `ring.bin`, which stands for flash; where it begins does not matter here."""
+        return FileFlash(RING_FILE, size)
 
     def unique_id(self) -> str:
         """Sixteen hex digits, drawn at first use and kept in the folder."""
