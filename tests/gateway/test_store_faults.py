@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from clampgateway.model import EVENT, GAP, RECORD, Item, decode_gap
-from clampgateway.store import Store, StoreDamagedError, StoreError, file
+from clampgateway.store import Store, StoreDamagedError, StoreError, file, opening
 
 # Appends batches without end and says each number only after its commit returned.
 WRITER = """
@@ -272,6 +272,49 @@ def test_a_store_that_turns_out_damaged_while_it_runs_is_replaced(tmp_path: Path
     store = Store(path)
     assert store.alarm == ""
     assert store.cursor("mqtt") == 59_995
+    store.close()
+
+
+def test_a_new_store_that_cannot_be_made_yet_is_tried_again_and_set_aside_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "items.db"
+    store = fill(path)
+    store._failure = StoreDamagedError("found damaged")
+    tries = 0
+
+    def begin_with(*_arguments: object) -> None:
+        nonlocal tries
+        tries += 1
+        raise StoreError("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(opening, "begin_with", begin_with)
+        for _ in range(3):
+            with pytest.raises(StoreError, match="no room"):
+                store.append([item(9000)], {})
+    assert tries == 3
+    new, _ = store.append([item(9000)], {})
+    assert new[-1].item == item(9000)
+    assert store.set_aside == 1
+    assert len(list(tmp_path.glob("items.db.corrupt-*Z"))) == 1
+    # What no bridge had delivered is still there.
+    assert [one.item.seq for one in store.read_after(2990, 100)] == [*range(2990, 3000), 9000]
+    store.close()
+
+
+def test_a_store_that_was_deleted_keeps_unit_ids_and_tells_what_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "items.db"
+    fill(path).close()
+    path.unlink()
+    store = Store(path)
+    assert "its newest part is missing" in store.alarm
+    assert store.assign("unit", "", "mill", 1, 246) == 2
+    assert store.highest_boots() == {"lathe": 1}
+    (gap,) = [decode_gap(one.item, None) for one in store.read_after(0, 100)]
+    assert (gap.reason, gap.first_seq, gap.last_seq) == ("store_damaged", 0, 2999)
+    new, _ = store.append([item(3000)], {})
+    assert new[0].id > 3000
     store.close()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from clampgateway.model import STORE_DAMAGED
 from clampgateway.store import facts, file
@@ -31,12 +31,13 @@ def open_kept(path: Path, kept: Kept, quota_bytes: int) -> tuple[sqlite3.Connect
     except sqlite3.Error as error:
         db.close()
         raise file.error_of(path, "cannot read", error) from error
+    known_id = kept.last_id
     if not (kept.device_ids or kept.numbers or kept.descriptions) and facts.read(path, kept):
         name = facts.path_of(path).name
         _log.warning("a new store begins, unit ids and boots are known from %s", name)
-        _begin_with(db, path, kept, [])
+        begin_with(db, path, kept, [])
     last_id = facts.read_heads(path, kept)
-    if last_id <= kept.last_id:
+    if last_id <= known_id:
         return db, ""
     return db, _tell_missing_end(db, path, kept, last_id)
 
@@ -72,13 +73,15 @@ def _tell_missing_end(db: sqlite3.Connection, path: Path, kept: Kept, last_id: i
     return told
 
 
-def start_over(
-    path: Path, kept: Kept, quota_bytes: int, reason: Exception
-) -> tuple[sqlite3.Connection, str]:
-    """Set a damaged store aside and begin a new one with what can be read of it.
+class Salvage(NamedTuple):
+    """What was read of a damaged store: rows to go on with, and what to tell people."""
 
-    Returns it and what to tell people. Raises StoreError.
-    """
+    items: list[tuple[Any, ...]]
+    told: str
+
+
+def put_aside(path: Path, kept: Kept, reason: Exception) -> Salvage:
+    """Set a damaged store aside and read what can be read of it. Raises StoreError."""
     aside = file.set_aside(path)
     facts.read(path, kept)
     items, lost = salvage(aside, kept)
@@ -87,16 +90,21 @@ def start_over(
         f" not yet delivered; {lost} more are told as lost"
     )
     _log.error("%s", told)
+    return Salvage(items, told)
+
+
+def go_on(path: Path, kept: Kept, quota_bytes: int, salvaged: Salvage) -> sqlite3.Connection:
+    """A new store with what was read; may be tried again. Raises StoreError."""
     db = file.open_file(path)
     file.limit_size(db, quota_bytes)
-    _begin_with(db, path, kept, items)
-    return db, told
+    begin_with(db, path, kept, salvaged.items)
+    return db
 
 
-def _begin_with(
+def begin_with(
     db: sqlite3.Connection, path: Path, kept: Kept, items: list[tuple[Any, ...]]
 ) -> None:
-    """Write into a new file what is kept; it is closed if that fails. Raises StoreError."""
+    """Write into a file what is kept; it is closed if that fails. Raises StoreError."""
     try:
         db.execute("BEGIN IMMEDIATE")
         insert_items(db, items)

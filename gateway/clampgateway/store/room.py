@@ -179,7 +179,8 @@ class Room:
 
     def alarm(self) -> str:
         """Why somebody should look, as long as a reader is behind what was dropped."""
-        behind = any(at < self._undelivered_id for at in self._kept.cursors.values())
+        # A copy, because this is asked from another thread than the one that adds cursors.
+        behind = any(at < self._undelivered_id for at in tuple(self._kept.cursors.values()))
         if not self._undelivered_id or (self._kept.cursors and not behind):
             return ""
         return (

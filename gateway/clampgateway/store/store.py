@@ -28,6 +28,7 @@ _log = logging.getLogger(__name__)
 RETENTION_H = 168
 # Where readers may stand that took items from here a moment ago.
 READS_REMEMBERED = 16
+UNREPORTED_MAX = 1_000_000
 # How often the last numbers of all devices are written beside the store.
 FACTS_S = 60.0
 # So many failures in a row, and the file is opened anew: its medium may have gone and come back.
@@ -56,6 +57,7 @@ class Store:
         self._unreported: list[Stored] = []
         self._handed_out: deque[int] = deque(maxlen=READS_REMEMBERED)
         self._damage = ""
+        self._salvaged: opening.Salvage | None = None
         self._facts_due_s: float | None = None
         self.facts_failures = self.unsound = 0
         self._lock = file.lock(path)
@@ -195,13 +197,7 @@ class Store:
         kept = self._db.execute(query, row[1:4]).fetchone()
         if kept is not None and kept[0] != item.payload:
             self.conflicts += 1
-            _log.error(
-                "an item came again with another content, the first one stays"
-                " device=%s boot=%d seq=%d",
-                item.device,
-                item.boot,
-                item.seq,
-            )
+            _log.error("an item came again with another content, the first stays %s", item[:3])
 
     def save_description(self, device: str, crc: int, payloads: Sequence[bytes]) -> None:
         """Keep the Describe payloads of a description; the first under a crc stays."""
@@ -254,6 +250,9 @@ class Store:
         items = self._select("WHERE id > ? ORDER BY id LIMIT ?", after, limit)
         if items:
             self._handed_out.append(items[-1].id)
+        return self._with_gaps(items, after, limit)
+
+    def _with_gaps(self, items: list[Stored], after: int, limit: int) -> list[Stored]:
         dropped = self._kept.dropped.after(after, limit)
         if not dropped:
             return items
@@ -318,10 +317,12 @@ class Store:
         return db
 
     def _start_over(self, reason: StoreError) -> sqlite3.Connection:
-        db, self._damage = opening.start_over(
-            self.path, self._kept, self._room.quota_bytes, reason
-        )
-        self.set_aside += 1
+        if self._salvaged is None:
+            self._salvaged = opening.put_aside(self.path, self._kept, reason)
+            self._damage = self._salvaged.told
+            self.set_aside += 1
+        db = opening.go_on(self.path, self._kept, self._room.quota_bytes, self._salvaged)
+        self._salvaged = None
         self._number_keys()
         return db
 
@@ -340,10 +341,9 @@ class Store:
     def _ready(self) -> None:
         """After an error of the medium: open the file anew, or set it aside if it is damaged.
 
-        A commit whose sync failed may be in the log nevertheless, and what a failed sync left in
-        the page cache may never reach the medium. So the log is checkpointed (its pages written
-        and synced again elsewhere) before anything is built on it, and rows that were not
-        reported as new yet will be.
+        A commit that failed may be in the log nevertheless. So the log is checkpointed (written
+        and synced elsewhere) before anything is built on it, and rows that were not reported as
+        new yet will be.
         """
         failure = self._failure
         if failure is None:
@@ -360,7 +360,8 @@ class Store:
         if busy:
             self._failure = StoreError(f"store {self.path}: another program blocks a checkpoint")
             raise self._failure
-        self._unreported += self._select("WHERE id > ? ORDER BY id", self._reported_id)
+        newer = self._select("WHERE id > ? ORDER BY id", self._reported_id)
+        self._unreported += self._with_gaps(newer, self._reported_id, UNREPORTED_MAX)
         self._reported_id = self._kept.last_id
 
     def close(self) -> None:
