@@ -2,9 +2,10 @@
 
 Here are those of an ADC whose codes go through a table; `thumb_codes.py` and `thumb_codes12.py`
 have those of other codes, `thumb_mains.py` those for the mains, power and filters. `rms12` is the
-assembler itself. Assembler takes at most four arguments, so elsewhere address and first sample are joined, n and
-stride too, and rails travel in the unused upper halves of the accumulator's words of minimum and
-maximum. Imported by the package's `__init__` only: a SyntaxError where there is no asm_thumb.
+assembler itself. Assembler takes at most four arguments, so elsewhere address and first sample
+are joined, n and stride too, and rails travel in the unused upper halves of the accumulator's
+words of minimum and maximum. Imported by the package's `__init__` only: a SyntaxError where there
+is no asm_thumb.
 """
 
 import micropython
