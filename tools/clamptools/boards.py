@@ -262,7 +262,7 @@ class _Reader:
             "board": board.name,
             "chip": board.chip,
             "name": board.device,
-            "spool": (self._tables.get("spool") or SpoolTable()).model_dump(),
+            "spool": (self._tables.get("spool") or SpoolTable()).model_dump(exclude_none=True),
             "sources": {
                 name: self._tables[name].model_dump(exclude_none=True)
                 for name in ("adc", "accelerometer", "inputs")

@@ -31,10 +31,16 @@ class BoardTable(Settings):
 
 
 class SpoolTable(Settings):
-    """[spool]: RAM for what is not acknowledged, and the largest number of items in it."""
+    """[spool]: RAM for what is not acknowledged, and the largest number of items in it.
+
+    The ring in flash, behind a file system that ends before it: where it begins in the storage
+    that MicroPython leaves, and its size; both left out, there is none.
+    """
 
     ram_bytes: Annotated[int, Field(ge=4096, le=1 << 20)] = 32768
     ram_items: Annotated[int, Field(ge=60, le=65535)] = 1024
+    flash_start: Annotated[int, Field(ge=0, multiple_of=4096)] | None = None
+    flash_bytes: Annotated[int, Field(ge=20480, multiple_of=4096)] | None = None
 
 
 class LinkTable(Settings):
