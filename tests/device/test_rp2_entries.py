@@ -266,6 +266,39 @@ def test_nobody_came_for_longer_than_the_ring():
         assert bench.errors in ([], ["adxl345: samples were overwritten while they were read"])
 
 
+def test_an_overrun_just_before_a_long_stall():
+    bench = Bench(ppm=9000)
+    bench.measure()
+    bench.start()
+    bench.run(500)
+    bench.sensor.halt()
+    bench.sensor.advance(60000)
+    bench.sensor.run()
+    bench.run(40)
+    assert bench.source._pending  # blocks are held until the count is certain
+    bench.sensor.advance(570000)
+    bench.run(500)
+    assert bench.source.laps == 1
+    assert bench.source.slips == 0
+    assert bench.lost > bench.sensor.lost > 0  # and the joint was in order
+
+
+def test_wires_that_spoil_every_entry_are_told():
+    bench = Bench()
+    bench.measure()
+    bench.start()
+    bench.run(300)
+    bench.sensor.mangle = True
+    bench.run(2000)
+    assert "entries that are none" in bench.errors[0]
+    assert bench.source.slips >= 3
+    bench.sensor.mangle = False
+    bench.next = -1
+    frames = bench.frames
+    bench.run(2000)
+    assert bench.frames > frames + 400
+
+
 def test_a_silent_sensor_is_told_and_comes_back_counted():
     bench = Bench(ppm=-5000)
     bench.measure()

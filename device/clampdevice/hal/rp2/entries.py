@@ -29,6 +29,7 @@ OVERRUN = 0x0100
 _RING_BLOCKS = 16
 _HOLD_BLOCKS = 8
 _STRANGE_BLOCKS = 8
+_REFUSED_MOST = 3
 _MARGIN_BLOCKS = 2
 _SILENCE_US = 100000
 _RETRY_US = 1000000
@@ -87,7 +88,7 @@ class EntrySource:
         # Ticks at which the last frame handed out was read, by the model.
         self._due = 0
         self._down: OSError | None = None
-        self._retry = self._tries = 0
+        self._retry = self._tries = self._refused = 0
         self._begin_run(0)
         try:
             self._open()
@@ -258,7 +259,8 @@ class EntrySource:
             self._handed = -1
             raise OSError("adxl345: samples were overwritten while they were read")
         self.laps += 1
-        self._read = self._seen = self._checked = self._done - self._few + 1
+        self._read = self._checked = self._done - self._few + 1
+        self._seen = max(self._seen, self._read)  # what was seen is converted
         self._last = self._ring.stamp(self._seen - 1)
         self._split = 0
         self._pending = True
@@ -273,8 +275,7 @@ class EntrySource:
             stamp = self._ring.stamp(block)
             at = entries(self._ring.buf, self._ring.first(block), self._block, found)
             if not found[1] & READY or found[0] & 0xFF != form or found[1] & 0xFF != form:
-                self.slips += 1
-                self._restart()
+                self._refuse()
                 return
             self._seen += 1
             spent_us = ticks_diff(stamp, self._last)
@@ -293,6 +294,15 @@ class EntrySource:
                 self._checked = self._seen
                 return
 
+    def _refuse(self) -> None:
+        """An entry was none: the sensor is set up anew, and given up after some."""
+        self.slips += 1
+        self._refused += 1
+        if self._refused == _REFUSED_MOST:
+            self._refused = 0
+            raise self._fail(OSError("entries that are none; check wires and supply"))
+        self._restart()
+
     def _count(self, stamp: int) -> None:
         """Ends a gap: `stamp` is that of the last block seen, in step."""
         frames = (self._seen - self._read) * self._block
@@ -301,7 +311,7 @@ class EntrySource:
             self._gap_lost = max(0, self._rate.frames(ticks_diff(stamp, self._due)) - frames)
             frames += self._gap_lost
         self._sampled = True
-        self._tries = 0
+        self._tries = self._refused = 0
         self._pending = False
         self._rate.forget()
         # What is left of a period goes to the time, which else would drift.
