@@ -27,8 +27,8 @@ from clampwire.version import __version__
 OVERRUN = messages.code_of(messages.GAP_REASONS, "overrun")
 STARTED = messages.code_of(messages.EVENT_KINDS, "started")
 FAULT = messages.code_of(messages.EVENT_KINDS, "fault")
-IDENTIFY_S = 5
-IDENTIFY_MOST_S = 600
+_IDENTIFY_S = 5
+_IDENTIFY_MOST_S = 600
 POLL_S = 0.02  # from one look at the line to the next
 # Commands of `service.py` and `reports.py`
 SERVICE = ("calibrate", "calibration", "measure_floor", "counters", "uncertainty")
@@ -176,7 +176,7 @@ class App:
         self._spool.lost(Loss(OVERRUN, channel, 1, 0, (from_ms, to_ms), samples))
 
     def _identify(self, args: dict) -> dict:
-        seconds = seconds_of(args, IDENTIFY_S, IDENTIFY_MOST_S)
+        seconds = seconds_of(args, _IDENTIFY_S, _IDENTIFY_MOST_S)
         self._identify_until_ms = self._clock.now_ms() + int(1000 * seconds)
         return {"seconds": seconds}
 

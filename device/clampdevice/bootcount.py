@@ -9,7 +9,7 @@ import binascii
 import struct
 
 SLOT_BYTES = 8
-ERASED = 0xFFFFFFFF
+_ERASED = 0xFFFFFFFF
 
 
 def _open(data: bytes) -> int:
@@ -18,7 +18,7 @@ def _open(data: bytes) -> int:
         return 0
     count, crc = struct.unpack("<II", data)
     # The CRC-32 of four erased bytes is itself all ones: an erased slot would look valid.
-    return count if binascii.crc32(data[:4]) == crc and count != ERASED else 0
+    return count if binascii.crc32(data[:4]) == crc and count != _ERASED else 0
 
 
 class BootCount:

@@ -6,9 +6,9 @@ Owns the bounds and the words of a refusal. What a record is, and what it does, 
 
 import binascii
 
-POINTS_MAX = 8
+_POINTS_MAX = 8
 GAIN_TOLERANCE = 0.2  # a larger correction is more likely the wrong transformer
-TEXT_MAX = 32
+_TEXT_MAX = 32
 _KEYS = (
     "id", "date", "reference", "uncertainty_pct", "gain", "points", "offset", "phase_deg", "floor",
 )  # fmt: skip
@@ -23,8 +23,8 @@ def _is_number(value: object) -> bool:
 
 
 def _check_pairs(key: str, pairs: object) -> None:
-    if not isinstance(pairs, list) or not 1 <= len(pairs) <= POINTS_MAX:
-        raise CalibrationError(f"{key}: 1 to {POINTS_MAX} pairs are expected, not {pairs!r}")
+    if not isinstance(pairs, list) or not 1 <= len(pairs) <= _POINTS_MAX:
+        raise CalibrationError(f"{key}: 1 to {_POINTS_MAX} pairs are expected, not {pairs!r}")
     before = None
     for pair in pairs:
         if not isinstance(pair, list) or len(pair) != 2 or not all(map(_is_number, pair)):
@@ -49,8 +49,8 @@ def check(record: dict, confirm: bool = False) -> None:
             raise CalibrationError(f"no {key!r} in a calibration; there are {', '.join(_KEYS)}")
     for key in ("id", "date", "reference"):
         text = record.get(key, "")
-        if not isinstance(text, str) or len(text.encode()) > TEXT_MAX:
-            raise CalibrationError(f"{key}: a text of at most {TEXT_MAX} bytes, not {text!r}")
+        if not isinstance(text, str) or len(text.encode()) > _TEXT_MAX:
+            raise CalibrationError(f"{key}: a text of at most {_TEXT_MAX} bytes, not {text!r}")
     _check_date(record.get("date", ""))
     for key, low, high in (
         ("uncertainty_pct", 0, 100), ("gain", 0, 1000), ("floor", 0, 1e6), ("offset", -1e6, 1e6),

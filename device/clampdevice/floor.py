@@ -8,7 +8,7 @@ share of the range, and is learned only where board.json says so.
 
 from math import sqrt
 
-LEAST_WINDOWS = 10
+_LEAST_WINDOWS = 10
 # Largest floor, as a share of full scale.
 MOST_SHARE = 0.02
 LEARN_SHARE = 0.005
@@ -33,9 +33,9 @@ def noise_q(meter, full_scale_q: float, samples: int, share: float = MOST_SHARE)
     Raises:
         FloorError: too few windows, too much, or not steady.
     """
-    if meter.windows < LEAST_WINDOWS:
+    if meter.windows < _LEAST_WINDOWS:
         have = meter.windows
-        raise FloorError(f"{have} windows of 200 ms so far, {LEAST_WINDOWS} needed: wait")
+        raise FloorError(f"{have} windows of 200 ms so far, {_LEAST_WINDOWS} needed: wait")
     square = 0.0
     low = high = meter.rms_q[0]
     for i in range(meter.windows):

@@ -15,7 +15,7 @@ from clampdevice.status import has_lamps
 
 # A learned level is a clear one, so that working counts from one window on: a cut of 0.3 s, which
 # fills one window for certain, is told.
-BASELINE_WINDOWS = 300  # as baseline.WINDOWS, which is not loaded for a number
+_BASELINE_WINDOWS = 300  # as baseline.WINDOWS, which is not loaded for a number
 LEARNED_MIN_S = {"working": 0.2}
 
 
@@ -70,7 +70,7 @@ class Status:
             answer["baseline"] = {
                 "of": channel.key,
                 "level": short(baseline.level),
-                "learning": [baseline.windows, BASELINE_WINDOWS],
+                "learning": [baseline.windows, _BASELINE_WINDOWS],
             }
         return answer
 

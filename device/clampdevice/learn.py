@@ -8,19 +8,19 @@ floats; counting allocates nothing but the logarithm.
 import math
 from array import array
 
-PER_OCTAVE = 8  # a bin is 9 %
+_PER_OCTAVE = 8  # a bin is 9 %
 LOWEST = 1 / 1024  # in the unit of the level: A or m/s2; what is less counts as this
 BINS = 160  # up to 1,000 A
 # Beyond so many windows (an hour of running) all counts are halved: what is long gone fades.
 MOST = 18000
 
 # A level needs this many windows (5 s) and this share of all.
-LEAST_WINDOWS = 25
+_LEAST_WINDOWS = 25
 LEAST_SHARE = 0.05
 # The valley holds at most this share of the lower of the two peaks beside it.
 VALLEY = 0.25
 # The typical levels on both sides are this far apart: three bins are 30 %.
-APART_BINS = 3
+_APART_BINS = 3
 
 _KERNEL = (1, 2, 3, 2, 1)
 
@@ -29,12 +29,12 @@ def bin_of(level: float) -> int:
     """The bin of a level."""
     if level <= LOWEST:
         return 0
-    return min(BINS - 1, int(math.log(level / LOWEST) * (PER_OCTAVE / 0.6931472)))
+    return min(BINS - 1, int(math.log(level / LOWEST) * (_PER_OCTAVE / 0.6931472)))
 
 
 def level_of(place: float) -> float:
     """The level at a place in bins; k + 0.5 is the middle of bin k."""
-    return LOWEST * math.pow(2.0, place / PER_OCTAVE)
+    return LOWEST * math.pow(2.0, place / _PER_OCTAVE)
 
 
 class Histogram:
@@ -81,7 +81,7 @@ class Histogram:
         """
         counts = self.counts
         total = self.total
-        least = max(LEAST_WINDOWS, int(LEAST_SHARE * total))
+        least = max(_LEAST_WINDOWS, int(LEAST_SHARE * total))
         if total < 2 * least:
             return None
         smooth = self._smooth()
@@ -115,7 +115,7 @@ class Histogram:
             return None
         cut = (first + last) / 2 + 1  # the edge between bins
         low, high = self.sides(level_of(cut))
-        if bin_of(high[0]) - bin_of(low[0]) < APART_BINS:
+        if bin_of(high[0]) - bin_of(low[0]) < _APART_BINS:
             return None
         return level_of(cut)
 

@@ -18,18 +18,18 @@ from array import array
 from clampdevice.learn import BINS, Histogram
 from clampdevice.states import IDLE, OFF, UNKNOWN, WORKING, Threshold, short
 
-DEFAULT_WINDOWS = 300
-FLOWED_WINDOWS = 25
-FLOOR_TIMES = 3
+_DEFAULT_WINDOWS = 300
+_FLOWED_WINDOWS = 25
+_FLOOR_TIMES = 3
 # Of the range, where no noise floor is known: 1 LSB of 8 bits.
 ON_SHARE = 0.004
-LOOK_EVERY = 50  # windows between two looks at the counts
+_LOOK_EVERY = 50  # windows between two looks at the counts
 MOVED = 0.15  # a limit that moves by less stays as it is
 
 FILE = "states"
 SAVE_LEARNING_US = 60000000
 SAVE_US = 3600000000
-VERSION = 1
+_VERSION = 1
 _HEAD = "<BIHBf"  # version, mark, windows that flowed, what is parted (see _SIGNALS), its limit
 _SIGNALS = ("", "current", "vibration")
 
@@ -65,7 +65,7 @@ class LearnedJudge:
         floor = vibrations[0].describe()[6] if vibrations else 0.0
         self._shaker_floor = floor if floor == floor else 0.0
         self._hysteresis = hysteresis
-        self._wanted = config.get("windows", DEFAULT_WINDOWS)
+        self._wanted = config.get("windows", _DEFAULT_WINDOWS)
         self._single = {"working": WORKING, "idle": IDLE}.get(config.get("single", ""), UNKNOWN)
         self._on = Threshold(currents, config.get("on_above") or on_limit(currents), hysteresis)
         self._current = Histogram()
@@ -97,7 +97,7 @@ class LearnedJudge:
             return UNKNOWN
         if not on:
             self._text = self._on.text()
-            if self._flowed < FLOWED_WINDOWS:
+            if self._flowed < _FLOWED_WINDOWS:
                 self._text = "nothing has flowed yet: " + self._text
                 return UNKNOWN
             return OFF
@@ -184,7 +184,7 @@ class LearnedJudge:
             self._vibration.add(max(shaker.level, self._shaker_floor))
         self._current.add(self._on.value or 0.0)
         self._looked += 1
-        if self.windows >= self._wanted and self._looked >= LOOK_EVERY:
+        if self.windows >= self._wanted and self._looked >= _LOOK_EVERY:
             self._looked = 0
             self._learn()
 
@@ -229,7 +229,7 @@ class LearnedJudge:
         if binascii.crc32(data[:size]) != struct.unpack("<I", data[size:])[0]:
             return
         version, mark, flowed, signal, above = struct.unpack_from(_HEAD, data, 0)
-        if version != VERSION or mark != self._mark or signal >= len(_SIGNALS):
+        if version != _VERSION or mark != self._mark or signal >= len(_SIGNALS):
             return
         counts = array("H", data[struct.calcsize(_HEAD) : size])
         self._current.load(counts[:BINS])
@@ -241,7 +241,7 @@ class LearnedJudge:
     def _save(self) -> bool:
         above = self._limit.above if self._limit is not None else 0.0
         signal = _SIGNALS.index(self._signal)
-        data = struct.pack(_HEAD, VERSION, self._mark, self._flowed, signal, above)
+        data = struct.pack(_HEAD, _VERSION, self._mark, self._flowed, signal, above)
         data += bytes(self._current.counts) + bytes(self._vibration.counts)
         data += struct.pack("<I", binascii.crc32(data))
         if self._files is None:
@@ -260,5 +260,5 @@ def on_limit(currents: list) -> float:
     """The sum of currents above which something flows, in A."""
     floors = [each.describe()[6] for each in currents]
     if all(floor == floor and floor > 0 for floor in floors):
-        return FLOOR_TIMES * sum(floors)
+        return _FLOOR_TIMES * sum(floors)
     return ON_SHARE * sum(each.describe()[5] for each in currents)

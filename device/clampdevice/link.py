@@ -16,13 +16,13 @@ from clampwire.codec import UnknownMessage, WireError
 WINDOW = 16
 RESEND_MS = 3000
 HELLO_MS = 1000
-REFUSED_MS = 5000
+_REFUSED_MS = 5000
 # The gateway sends Time every 5 s; three missed ones mean that it is gone.
 SILENCE_MS = 15000
-STATUS_MS = 10000
-ANSWERS_MAX = 4
-OUT_PAYLOAD_MAX = 512
-GAP_BYTES = 42
+_STATUS_MS = 10000
+_ANSWERS_MAX = 4
+_OUT_PAYLOAD_MAX = 512
+_GAP_BYTES = 42
 
 
 class Identity:
@@ -62,7 +62,7 @@ class Link:
         self._deframer = framing.Deframer(messages.PAYLOAD_MAX_TO_DEVICE)
         self._describes = describes
         self.describe_crc = describe_crc(codec, describes)
-        self._out = bytearray(2 * (OUT_PAYLOAD_MAX + 4) + 2)
+        self._out = bytearray(2 * (_OUT_PAYLOAD_MAX + 4) + 2)
         self._stuffer = stuffer
         self.boot = 0
         self.confirmed = False
@@ -128,7 +128,7 @@ class Link:
             return  # meant for another session, or a second answer
         if not message.accepted or message.wire_major != messages.WIRE_MAJOR:
             self.refusal = message.reason or "the gateway speaks wire " + str(message.wire_major)
-            self._hello_due_ms = now_ms + REFUSED_MS
+            self._hello_due_ms = now_ms + _REFUSED_MS
             return
         self.refusal = ""
         if not self.confirmed:
@@ -161,7 +161,7 @@ class Link:
     def _answer(self, answer) -> None:
         """Queue an answer: a payload, or the parts of a Time that gets its last tick when sent."""
         self._answers.append(answer)
-        if len(self._answers) > ANSWERS_MAX:
+        if len(self._answers) > _ANSWERS_MAX:
             self._answers.pop(0)
             self.answers_dropped += 1
 
@@ -202,7 +202,7 @@ class Link:
             if spool.waits(seq) and spool.in_flight < 2 * WINDOW:
                 return self._send_item(seq, now_ms)
         # A Gap must not cost the place of another item, which would have to be told in turn.
-        if spool.losses and spool.has_room(GAP_BYTES):
+        if spool.losses and spool.has_room(_GAP_BYTES):
             return self._send_item(self.tell(spool.losses.pop(0), now_ms), now_ms)
         history = self._history
         if history is not None:
@@ -245,7 +245,7 @@ class Link:
     def _next_status(self, now_ms: int) -> memoryview | None:
         if now_ms < self._status_due_ms:
             return None
-        self._status_due_ms = now_ms + STATUS_MS
+        self._status_due_ms = now_ms + _STATUS_MS
         return self._frame(self._owner.status(self))
 
     def _hello(self) -> bytes:

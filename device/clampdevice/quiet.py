@@ -2,7 +2,7 @@
 
 from array import array
 
-WINDOWS = 25  # 5 s
+_WINDOWS = 25  # 5 s
 
 
 class QuietMeter:
@@ -10,19 +10,19 @@ class QuietMeter:
 
     Attributes:
         rms_q: of each window that is noted, in no order.
-        windows: how many are noted, at most `WINDOWS`.
+        windows: how many are noted, at most `_WINDOWS`.
     """
 
     def __init__(self) -> None:
-        self.rms_q = array("I", [0] * WINDOWS)
+        self.rms_q = array("I", [0] * _WINDOWS)
         self._at = 0
         self.windows = 0
 
     def note(self, rms_q: int) -> None:
         """Takes up a window."""
         self.rms_q[self._at] = rms_q
-        self._at = (self._at + 1) % WINDOWS
-        if self.windows < WINDOWS:
+        self._at = (self._at + 1) % _WINDOWS
+        if self.windows < _WINDOWS:
             self.windows += 1
 
     def clear(self) -> None:

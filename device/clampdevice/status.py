@@ -6,7 +6,7 @@ own time. What a level means for the machine is `lamps.py` and `states.py`.
 
 from math import nan
 
-DEFAULT_DEBOUNCE_MS = 20
+_DEFAULT_DEBOUNCE_MS = 20
 # The raw value that means "not available" is never a count: it is left out when a count wraps.
 COUNT_WRAP = 0xFFFFFFFF
 
@@ -36,7 +36,7 @@ class InputChannel:
         self.key = config["key"]
         self._features = tuple(config.get("features", ("state",)))
         counts = "count" in self._features
-        debounce_ms = config.get("debounce_ms", 0 if counts else DEFAULT_DEBOUNCE_MS)
+        debounce_ms = config.get("debounce_ms", 0 if counts else _DEFAULT_DEBOUNCE_MS)
         self._debounce_us = int(1000 * debounce_ms)
         self.tells = config.get("events", not counts)
         self.count = 0

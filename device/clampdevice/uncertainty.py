@@ -23,7 +23,7 @@ from math import nan, sqrt
 
 from clampdevice.calibration import interpolate
 
-COVERAGE = 2
+_COVERAGE = 2
 FLOOR_SHARE = 0.1
 _SQRT3 = 1.7320508
 
@@ -56,9 +56,9 @@ class Budget:
     def scale(self, value: float, calibration) -> float:
         """Relative standard uncertainty of the scale at a value; NaN where it is not known."""
         if calibration.scales and calibration.uncertainty_pct is not None:
-            return calibration.uncertainty_pct / 100 / COVERAGE
+            return calibration.uncertainty_pct / 100 / _COVERAGE
         if self._stated_pct is not None:
-            return self._stated_pct / 100 / COVERAGE
+            return self._stated_pct / 100 / _COVERAGE
         if self._class is not None:
             share_pct = 100 * value / self._rated
             if share_pct < self._class[0][0]:
@@ -78,7 +78,7 @@ class Budget:
     def expanded(self, value: float, floor: float, n: int, calibration) -> float:
         """U of an RMS `value` over `n` samples, in its unit; NaN where it is not known."""
         if not value:
-            return COVERAGE * floor / _SQRT3 if floor else nan
+            return _COVERAGE * floor / _SQRT3 if floor else nan
         scale = self.scale(value, calibration) * value
         square = scale * scale + self._linearity * self._linearity
         noise = floor if floor > self._step else self._step
@@ -87,7 +87,7 @@ class Budget:
             rest = FLOOR_SHARE * floor * floor / value
         else:
             rest = self._step * self._step / value / 2
-        return COVERAGE * sqrt(square + rest * rest)
+        return _COVERAGE * sqrt(square + rest * rest)
 
 
 def rounded(value: float) -> float:
