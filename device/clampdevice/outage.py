@@ -93,6 +93,7 @@ class Device:
         self._machine = Machine()
         self._boot = 0
         self._seconds = 0
+        self._before = {"condensed": 0, "moved": 0, "flash_dropped": 0}  # in earlier power-ups
         self._power_up()
 
     def _power_up(self) -> None:
@@ -179,6 +180,7 @@ class Device:
                 view = self._link.next_frame()
             return {"data": binascii.hexlify(out).decode(), "idle": self._idle()}
         if "cut" in command:
+            self._before = self._moved_down()
             self._power_up()
             return {}
         return self._state()
@@ -189,24 +191,31 @@ class Device:
         behind = history.waiting or history.in_flight or spool.losses
         return not behind and len(spool) < 3
 
+    def _moved_down(self) -> dict:
+        history, before = self._history, self._before
+        return {
+            "condensed": before["condensed"] + history.condensed,
+            "moved": before["moved"] + history.moved,
+            "flash_dropped": before["flash_dropped"] + history.dropped,
+        }
+
     def _state(self) -> dict:
         self._truth.flush()
         ring, history = self._history.ring, self._history
-        return {
+        state = {
             "runtime": sys.implementation.name,
             "seconds": self._seconds,
             "next_seq": self._spool.next_seq,
             "ram_items": len(self._spool),
             "ram_dropped": self._spool.dropped,
-            "condensed": history.condensed,
-            "moved": history.moved,
-            "flash_dropped": history.dropped,
             "flash_pages": ring.head - max(ring.tail >> 8, ring.first_page),
-            "programs": ring.pages.programs,
-            "erases": ring.pages.erases,
+            "programs": self._flash.programs,
+            "erases": self._flash.erases,
             "crc_errors": ring.crc_errors,
             "resent": history.resent + self._spool.resent,
         }
+        state.update(self._moved_down())
+        return state
 
 
 def main(path: str) -> int:

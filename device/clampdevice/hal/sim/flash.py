@@ -9,12 +9,14 @@ SECTOR = 4096
 
 
 class RamFlash:
-    """`size` bytes that last as long as the object."""
+    """`size` bytes that last as long as the object. Counts `programs` and `erases`."""
 
     def __init__(self, size: int) -> None:
         self.data = bytearray(size)
+        self.erases = 0
         for at in range(0, size, SECTOR):
             self.erase(at // SECTOR)
+        self.programs = self.erases = 0
 
     def read(self, offset: int, buf: bytearray) -> None:
         """Fill `buf` from byte `offset`."""
@@ -22,12 +24,14 @@ class RamFlash:
 
     def program(self, offset: int, page: bytes | bytearray) -> None:
         """Clear the bits that are 0 in one page."""
+        self.programs += 1
         data = self.data
         for i in range(len(page)):
             data[offset + i] &= page[i]
 
     def erase(self, sector: int) -> None:
         """Set all bits of one sector of 4 KB."""
+        self.erases += 1
         at = sector * SECTOR
         self.data[at : at + SECTOR] = b"\xff" * SECTOR
 
