@@ -156,11 +156,11 @@ def test_power_cuts_at_every_write_of_a_new_store(folder: Path, faults: FaultTab
     recorded(folder, fresh_run, run, None)
     kinds = {(each.what, each.name) for each in run.recorder.operations}
     assert {("write", NAME), ("write", f"{NAME}-wal"), ("sync", NAME)} <= kinds
-    modes = [KEPT, LOST, OPERATIONS, OPERATIONS, SECTORS, SECTORS, SECTORS, SECTORS]
+    modes = [KEPT, LOST, OPERATIONS, OPERATIONS, SECTORS, SECTORS, SECTORS]
     count, lost, doubled, told, slowest_s = tried(run, folder, modes, 1)
     assert told == 0
     faults.add("power cut, store", count, lost, doubled, told, slowest_s, crash_images=True)
-    assert count >= 3500
+    assert count >= 3200
 
 
 def test_power_cuts_at_every_write_of_a_store_at_its_quota(
@@ -212,7 +212,7 @@ def test_power_cuts_after_syncs_that_failed(folder: Path, faults: FaultTable) ->
             store = opened(store_of)
             store._db.execute("PRAGMA wal_autocheckpoint = 24")
             seq = 0
-            while seq < 24:
+            while seq < 16:
                 try:
                     run.append(store, [item(seq), item(seq + 1)], 0)
                     seq += 2
@@ -221,13 +221,13 @@ def test_power_cuts_after_syncs_that_failed(folder: Path, faults: FaultTable) ->
             store.close()
 
         recorded(folder, body, run, None)
-        result = tried(run, folder, [KEPT, LOST, SECTORS], seed)
+        result = tried(run, folder, [LOST, SECTORS], seed)
         count += result[0]
         lost += result[1]
         doubled += result[2]
         slowest_s = max(slowest_s, result[4])
         failed += recorder.failed
-    assert failed > 8
+    assert failed > 5
     faults.add(
         f"power cut after {failed} failed syncs", count, lost, doubled, 0, slowest_s,
         crash_images=True,
