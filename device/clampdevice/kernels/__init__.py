@@ -12,20 +12,7 @@ constructor, before anything samples.
 
 import sys
 
-from .words import (
-    ACC_WORDS,
-    BIQUAD_COEF_WORDS,
-    BIQUAD_STATE_WORDS,
-    CROSS_WORDS,
-    GOERTZEL_STATE_WORDS,
-    LUT_FRAC_BITS,
-    MOM_WORDS,
-    VELOCITY_STATE_WORDS,
-    clear_acc,
-    isqrt,
-    read_acc,
-    read_moments,
-)
+from .words import ACC_WORDS, LUT_FRAC_BITS, clear_acc, isqrt, read_acc
 
 # Architecture of native code, MicroPython's numbers: 4 is ARMv6-M, 5 to 8 are ARMv7-M and later.
 # Asked first, because compiling the assembler in vain would cost a large part of a small heap.
@@ -79,25 +66,20 @@ thumb_codes12 sums12 sums12_extremes
 thumb_mains biquad cross goertzel linearise
 """
 PLACES += """\
-design GOERTZEL_COEF_WORDS VELOCITY_COEF_WORDS VELOCITY_FRAC_BITS biquad_design fft_amplitude
-design fft_table goertzel_amplitude goertzel_design velocity_design
+design BIQUAD_COEF_WORDS BIQUAD_STATE_WORDS CROSS_WORDS GOERTZEL_COEF_WORDS GOERTZEL_STATE_WORDS
+design MOM_WORDS VELOCITY_COEF_WORDS VELOCITY_FRAC_BITS VELOCITY_STATE_WORDS
+design biquad_design fft_amplitude fft_table goertzel_amplitude goertzel_design read_moments
+design velocity_design
 """
 
 __all__ = (
     "ACC_WORDS",
-    "BIQUAD_COEF_WORDS",
-    "BIQUAD_STATE_WORDS",
-    "CROSS_WORDS",
     "FORM",
-    "GOERTZEL_STATE_WORDS",
     "LUT_FRAC_BITS",
-    "MOM_WORDS",
     "PLACES",
-    "VELOCITY_STATE_WORDS",
     "clear_acc",
     "isqrt",
     "read_acc",
-    "read_moments",
     "stuff",
 )
 

@@ -7,6 +7,12 @@ Single precision (on the chips) is enough everywhere: formulas are chosen withou
 import math
 from array import array
 
+CROSS_WORDS = 4
+MOM_WORDS = 8
+VELOCITY_STATE_WORDS = 8
+BIQUAD_COEF_WORDS = 5  # a section, after one word for the number of sections
+BIQUAD_STATE_WORDS = 6  # a section
+GOERTZEL_STATE_WORDS = 3
 VELOCITY_COEF_WORDS = 4
 VELOCITY_FRAC_BITS = 6
 GOERTZEL_COEF_WORDS = 3
@@ -172,3 +178,11 @@ def fft_table(n: int):  # noqa: ANN201 - an array, which device code cannot name
 def fft_amplitude(power: int, exponent: int, n: int, hann: int) -> float:
     """Peak amplitude in LSB of a sine in the middle of one bin of `fft` (bins 1 to n/2 - 1)."""
     return math.sqrt(power) * 2.0 ** (exponent + (2 if hann else 1)) / n
+
+
+def read_moments(mom) -> tuple:
+    """Returns (M2, M3, M4, n) as Python integers: sums of powers, not divided by n."""
+    m3 = mom[2] | mom[3] << 32
+    if m3 >> 63:
+        m3 -= 1 << 64
+    return mom[0] | mom[1] << 32, m3, mom[4] | mom[5] << 32 | mom[6] << 64, mom[7]

@@ -4,8 +4,8 @@ Owns the difference equations; the compiled forms return the same bits as long a
 bounds hold. Coefficients come from design.py. See reference.py for the shared arguments.
 """
 
+from .design import BIQUAD_COEF_WORDS, BIQUAD_STATE_WORDS
 from .reference import add64
-from .words import BIQUAD_COEF_WORDS, BIQUAD_STATE_WORDS
 
 
 def velocity(buf, first: int, n: int, stride: int, bias: int, coef, state, acc) -> None:

@@ -1,17 +1,11 @@
-"""The words that kernels work on, how they are emptied and read, and the integer root.
+"""The words that every board's kernels work on, how they are emptied and read, and a root.
 
-The same for every form of the kernels, and the only plain Python of them that a chip loads
-beside design.py. Reading allocates: once a window, never a block.
+The same for every form of the kernels, and the only plain Python of them that each chip loads;
+the words of the other kernels are in design.py. Reading allocates: once a window, never a block.
 """
 
 ACC_WORDS = 8
 LUT_FRAC_BITS = 2  # of the entries of a table, see `clampdevice.linear`
-CROSS_WORDS = 4
-MOM_WORDS = 8
-VELOCITY_STATE_WORDS = 8
-BIQUAD_COEF_WORDS = 5  # a section, after one word for the number of sections
-BIQUAD_STATE_WORDS = 6  # a section
-GOERTZEL_STATE_WORDS = 3
 
 
 def clear_acc(acc) -> None:
@@ -28,14 +22,6 @@ def clear_acc(acc) -> None:
 def read_acc(acc) -> tuple:
     """Returns (S, Q, n) as Python integers."""
     return acc[0] | acc[1] << 32, acc[2] | acc[3] << 32, acc[7]
-
-
-def read_moments(mom) -> tuple:
-    """Returns (M2, M3, M4, n) as Python integers: sums of powers, not divided by n."""
-    m3 = mom[2] | mom[3] << 32
-    if m3 >> 63:
-        m3 -= 1 << 64
-    return mom[0] | mom[1] << 32, m3, mom[4] | mom[5] << 32 | mom[6] << 64, mom[7]
 
 
 def isqrt(x: int) -> int:
