@@ -1,0 +1,136 @@
+"""The whole firmware of `boards/pico.toml` in the emulated Pico, with the gateway's own link.
+
+Truth comes from the pins: sines of known amplitude, and the emulator's count of conversions
+begun and dropped. Every second must come as one record, in order, once, with the right RMS.
+"""
+
+import asyncio
+import json
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import firmware
+import pytest
+from emulator import Meter, Pico
+from flashtimes import TYPICAL_MS, WORST_MS
+
+from clamptools.boards import read_board
+from clampwire.codec import Codec
+from gateway import GAP, RECORD, Gateway
+
+pytestmark = pytest.mark.timeout(7200)
+
+CODEC = Codec()
+SECONDS = int(os.environ.get("CLAMPWORK_HIL_SECONDS", "60"))
+BIAS = 2110
+AMPLITUDES = (1000, 500, 100)  # LSB
+LSB_A = 30 * 3.3 / 4096
+# Past 2**30 us within the run, where times become numbers on the heap.
+BEGIN_S = 1060
+BOOT_MOST_US = 30e6
+MAIN = Path(__file__).parent / "guest" / "firmware_main.py"
+
+
+def files(board: dict, begin_s: int, every_ms: int) -> dict[str, bytes]:
+    found = firmware.device_files()
+    main = MAIN.read_text().replace("SECONDS = 0", f"SECONDS = {begin_s}")
+    main = main.replace("EVERY_MS = 0", f"EVERY_MS = {every_ms}")
+    found["main.py"] = main.encode()
+    found["board.json"] = json.dumps(board).encode()
+    return found
+
+
+def sines(pico: Pico) -> None:
+    def sine(amplitude: int, phase: float) -> Callable[[float], float]:
+        return lambda t: BIAS + amplitude * math.sin(2 * math.pi * 50 * t + phase)
+
+    pico.adc.signals = {i: sine(a, 2.0944 * i) for i, a in enumerate(AMPLITUDES)}
+    pico.adc.signals[4] = lambda t: 876
+
+
+async def watch(pico: Pico, seconds: int, measured: Callable, what: str) -> None:
+    """Runs the board for `seconds` after its first record and checks all that came."""
+    gateway = Gateway(pico)
+    gateway.start()
+    await pico.wait_until(lambda: bool(gateway.readings(RECORD)), BOOT_MOST_US)
+    booted_us = pico.now_us
+    dropped, begun = pico.adc.dropped, pico.adc.begun
+    pico.flash.clear()
+    with Meter(pico) as meter:
+        await pico.wait(seconds * 1e6)
+    await pico.wait(11e6)  # a last Status, made after all of it
+    records = gateway.readings(RECORD)
+    assert pico.adc.dropped == dropped
+    assert not gateway.readings(GAP)
+    ends_ms = [
+        CODEC.decode(gateway.items[record.boot, record.seq].payload)[1].end_ms
+        for record in records
+    ]
+    assert len(records) >= seconds + 9
+    assert ends_ms == [ends_ms[0] + 1000 * i for i in range(len(records))]
+    assert ends_ms[-1] > 1000 * BEGIN_S
+    assert gateway.redelivered == 0
+    worst = 0.0
+    for record in records[1:]:
+        for channel, amplitude in enumerate(AMPLITUDES):
+            expected = amplitude / math.sqrt(2) * LSB_A
+            found = record.channels[f"current{channel + 1}"]["rms"]
+            assert found is not None
+            worst = max(worst, abs(found / expected - 1))
+    status = gateway.status
+    assert status["overruns"] == status["lost_samples"] == status["dropped"] == 0
+    measured(
+        f"{what}: {seconds} s, {pico.adc.begun - begun} conversions, {len(records)} records, "
+        f"0 lost; CPU share {100 * meter.share:.1f} %, heap free {status['heap_free']:.0f} bytes, "
+        f"flash: {pico.flash.sectors} sectors, {pico.flash.pages} pages, stalled "
+        f"{pico.flash.stalled_ms:.0f} ms; RMS within {100 * worst:.2f} %; "
+        f"first record {booted_us / 1e6:.1f} s after reset"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "times_ms", "every_ms"),
+    [("idle", (0.0, 0.0), 0), ("typical", TYPICAL_MS, 300), ("worst", WORST_MS, 500)],
+)
+def test_four_slots_at_25600_samples_a_second(
+    emulated: Callable,
+    measured: Callable,
+    name: str,
+    times_ms: tuple[float, float],
+    every_ms: int,
+) -> None:
+    async def run() -> None:
+        async with emulated(files(read_board("pico"), BEGIN_S, every_ms)) as pico:
+            sines(pico)
+            pico.flash.set(times_ms)
+            await pico.reset()
+            await watch(pico, SECONDS, measured, f"25,600 S/s, flash {name}")
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("name", "times_ms", "every_ms"), [("idle", (0.0, 0.0), 0), ("worst", WORST_MS, 700)]
+)
+def test_four_slots_at_76800_samples_a_second(
+    emulated: Callable,
+    measured: Callable,
+    name: str,
+    times_ms: tuple[float, float],
+    every_ms: int,
+) -> None:
+    board = read_board("pico")
+    board["sources"]["adc"].update(rate_hz=19200, ring_ms=426)
+    del board["sources"]["adc"]["block_frames"]
+    board["spool"] = {"ram_bytes": 8192, "ram_items": 128}
+
+    async def run() -> None:
+        async with emulated(files(board, BEGIN_S, every_ms)) as pico:
+            sines(pico)
+            pico.flash.set(times_ms)
+            await pico.reset()
+            await watch(pico, SECONDS, measured, f"76,800 S/s, flash {name}")
+
+    asyncio.run(run())
