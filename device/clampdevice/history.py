@@ -21,7 +21,7 @@ GROUP = 10
 # Numbers that a group may span, with the events and gaps between its records.
 SPAN_MAX = 16
 # The sampler must hold this long from now: the worst of the flash, and what is read beside it.
-PROGRAM_US = 60000
+PROGRAM_US = 150000
 ERASE_US = 400000
 # So long an erase waits for that. Then it is done all the same: samples that it costs are counted
 # and told, while a ring that stands still would lose records by the minute.
@@ -69,6 +69,7 @@ class History:
         self._next = ring.tail
         self._here: tuple = (0, 0)  # boot and seq of what the lane read last
         self._waits_since = -1
+        self._gone = spool.dropped
         self.waiting = True
         self.condensed = self.moved = self.dropped = self.resent = 0
         self.longest_us = self.forced = 0
@@ -76,6 +77,21 @@ class History:
         self.cut = self._find_cut()
         ring.on_drop = self._dropped
         ring.make_note = self._note
+
+    def counts(self) -> dict:
+        """For the command `status`."""
+        pages = self.ring.pages
+        return {
+            "condensed": self.condensed,
+            "moved": self.moved,
+            "flash_dropped": self.dropped,
+            "flash_erases": pages.erases,
+            "flash_programs": pages.programs,
+            "flash_failed": pages.failed_programs,
+            "flash_crc_errors": self.ring.crc_errors,
+            "flash_forced": self.forced,
+            "flash_longest_us": self.longest_us,
+        }
 
     # --- start ----------------------------------------------------------------------------------
 
@@ -147,6 +163,10 @@ class History:
         `headroom_us`: how long the sampler needs nobody, from now.
         """
         ring = self.ring
+        if self._gone != self._spool.dropped:
+            # What RAM had to drop is told after a power cut, too, though younger items are here.
+            self._gone = self._spool.dropped
+            ring.save()
         due = ring.due()
         if due:
             needed = ERASE_US if due == ERASE else PROGRAM_US

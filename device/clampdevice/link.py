@@ -45,7 +45,8 @@ class Link:
     `describes` are the fields of Describe from `key` on, one tuple a channel. `owner` answers for
     the device: `choose_boot(highest)` is asked once a power-up, with the gateway's highest boot,
     for the boot number to use; `confirmed()` is told when that number is final; `status(link)`
-    gives a Status payload. `stuffer` is `framing.stuff` or its faster kernel.
+    gives a Status payload. `stuffer` is `framing.stuff` or its faster kernel. `below` is the
+    layer below the spool, see `join`.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class Link:
     ) -> None:
         self._codec = codec
         self._spool = spool
-        self._history = None
+        self.below = None
         self._clock = clock
         self._identity = identity
         self._commands = commands
@@ -82,7 +83,7 @@ class Link:
 
     def join(self, history) -> None:
         """Send what is in the layer below the spool, too: a `history.History`, None without."""
-        self._history = history
+        self.below = history
 
     @property
     def rx_frames(self) -> int:
@@ -108,8 +109,8 @@ class Link:
             if name == "Ack" and self.ready:
                 for boot, first, last in message.ranges:
                     self._spool.ack(boot, first, last)
-                    if self._history is not None:
-                        self._history.ack(boot, first, last)
+                    if self.below is not None:
+                        self.below.ack(boot, first, last)
             elif name == "Time":
                 self._took_time(message, now_us)
             elif name == "Welcome":
@@ -135,14 +136,14 @@ class Link:
             boot = self._owner.choose_boot(message.highest_boot)
             if boot != self.boot:
                 self._spool.rebase(boot)
-                if self._history is not None:
-                    self._history.rename(boot)
+                if self.below is not None:
+                    self.below.rename(boot)
                 self.boot = boot
             self.confirmed = True
             self._owner.confirmed()
         self._spool.new_session()
-        if self._history is not None:
-            self._history.new_session()
+        if self.below is not None:
+            self.below.new_session()
         self._live = []
         self._describe_next = 0
         self._status_due_ms = now_ms
@@ -204,7 +205,7 @@ class Link:
         # A Gap must not cost the place of another item, which would have to be told in turn.
         if spool.losses and spool.has_room(_GAP_BYTES):
             return self._send_item(self.tell(spool.losses.pop(0), now_ms), now_ms)
-        history = self._history
+        history = self.below
         if history is not None:
             payload = history.next(now_ms, RESEND_MS, WINDOW)
             if payload is not None:
@@ -233,8 +234,8 @@ class Link:
                 *of_boot,
             )
         )
-        if self._history is not None:
-            self._history.tells(seq, loss)
+        if self.below is not None:
+            self.below.tells(seq, loss)
         return seq
 
     def _send_item(self, seq: int, now_ms: int) -> memoryview:

@@ -26,7 +26,7 @@ class Reports:
     def status(self, _args: dict) -> dict:
         """What Status says, and more, in words."""
         link, spool, measure = self._link, self._spool, self._measure
-        return {
+        told = {
             "uptime_s": self._clock.now_ms() // 1000,
             "boot": link.boot,
             "next_seq": spool.next_seq,
@@ -39,6 +39,9 @@ class Reports:
             "answers_dropped": link.answers_dropped,
             "heap_free": self._heap_free,
         }
+        if link.below is not None:
+            told.update(link.below.counts())
+        return told
 
     def why(self, _args: dict) -> dict:
         """What the machine's state rests on."""

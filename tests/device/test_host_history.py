@@ -63,6 +63,25 @@ def test_a_power_up_that_gets_another_number_takes_its_items_along():
     assert condensed > 600 and announced < 200
 
 
+def test_what_ram_dropped_is_told_after_a_cut_though_younger_items_are_in_flash():
+    device, gateway = Device(), Gateway()
+    for _ in range(400):
+        device.second()
+    for _ in range(200):  # the sampler leaves no time, and patience is not over yet
+        device.history._waits_since = device.now_ms + 2000
+        device.second(room=0)
+    assert device.spool.dropped > 20
+    for _ in range(400):
+        device.second()
+    # Nobody was told before the cut: the header was.
+    device.power_up()
+    drain(device, gateway)
+    _fine, condensed, announced = gateway.check(device.made)
+    assert condensed > 600
+    assert announced > 20
+    assert device.boot == 2
+
+
 def test_a_bad_page_is_told():
     device, gateway = Device(), Gateway()
     for _ in range(1500):
