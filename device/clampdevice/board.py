@@ -13,7 +13,8 @@ _NUMBERS = {
     "accelerometer": ("rate_hz", "slots", "bits", "lsb_per_g"),
     "inputs": (),
 }
-SPOOL = {"ram_bytes": 32768, "ram_items": 1024}
+# Ten minutes of a record a second, of up to 40 bytes; 32 KB with what is kept of each item.
+SPOOL = {"ram_bytes": 24576, "ram_items": 1024}
 
 
 class BoardError(ValueError):

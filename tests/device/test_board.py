@@ -61,5 +61,5 @@ def test_a_wrong_board_is_refused_with_every_problem():
 
 
 def test_defaults_of_a_board():
-    assert board.check(BOARD)["spool"] == {"ram_bytes": 32768, "ram_items": 1024}
+    assert board.check(BOARD)["spool"] == {"ram_bytes": 24576, "ram_items": 1024}
     assert "spool" not in BOARD

@@ -37,7 +37,7 @@ class SpoolTable(Settings):
     that MicroPython leaves, and its size; both left out, there is none.
     """
 
-    ram_bytes: Annotated[int, Field(ge=4096, le=1 << 20)] = 32768
+    ram_bytes: Annotated[int, Field(ge=4096, le=1 << 20)] = 24576
     ram_items: Annotated[int, Field(ge=60, le=65535)] = 1024
     flash_start: Annotated[int, Field(ge=0, multiple_of=4096)] | None = None
     flash_bytes: Annotated[int, Field(ge=20480, multiple_of=4096)] | None = None
