@@ -1,36 +1,10 @@
 """What drivers share: the two kinds of bus, and the check that it is the right chip.
 
 Owns the framing of a register access on SPI and I2C, without allocation where samples are read.
-What a register means is the driver's.
-
-Ref: identity values. ADXL345, ADXL346: Linux drivers/input/misc/adxl34x.c (ID_ADXL345,
-ID_ADXL346). LIS2DW12, IIS3DWB: ST's lis2dw12_reg.h and iis3dwb_reg.h (LIS2DW12_ID, IIS3DWB_ID).
-InvenSense: Linux drivers/iio/imu/inv_mpu6050/inv_mpu_iio.h (INV_*_WHOAMI_VALUE).
+What a register means is the driver's; who else may answer is `clampdevice.knownchips`.
 """
 
 SPI_READ = 0x80
-
-# Register that holds the identity: {value: chips}
-KNOWN_CHIPS = {
-    0x00: {0xE5: "ADXL345", 0xE6: "ADXL346"},
-    0x0F: {0x44: "LIS2DW12", 0x7B: "IIS3DWB"},
-    0x75: {
-        0x68: "MPU-6000, MPU-6050 or MPU-9150",
-        0x70: "MPU-6500",
-        0x71: "MPU-9250",
-        0x73: "MPU-9255",
-        0x74: "MPU-6515",
-        0x78: "MPU-6880",
-        0xAF: "ICM-20608",
-        0xAE: "ICM-20608D",
-        0xA6: "ICM-20609",
-        0x98: "ICM-20689",
-        0x11: "ICM-20600",
-        0x12: "ICM-20602",
-        0x20: "ICM-20690",
-        0xA9: "IAM-20680",
-    },
-}
 
 
 class WrongChip(OSError):
@@ -139,21 +113,13 @@ def check_identity(bus, name: str, register: int, expected: int) -> None:
     found = read_byte(bus, register)
     if found == expected:
         return
-    other = _who(bus, register, found)
+    from clampdevice.knownchips import who_is
+
+    other = who_is(lambda at: read_byte(bus, at), register, found)
     raise WrongChip(
         f"{name}: identity 0x{found:02X} in register 0x{register:02X}, "
         f"0x{expected:02X} expected: {other}"
     )
-
-
-def _who(bus, register: int, found: int) -> str:
-    for at in sorted(KNOWN_CHIPS):
-        value = found if at == register else read_byte(bus, at)
-        if value in KNOWN_CHIPS[at]:
-            return "this is a " + KNOWN_CHIPS[at][value]
-    if found in (0x00, 0xFF):
-        return "no chip answers; check wiring, chip select and supply"
-    return "no chip known here"
 
 
 def choose(name: str, what: str, value: float, allowed: tuple) -> int:
