@@ -4,8 +4,12 @@ The figures themselves, on the emulated Pico, are in docs/memory.md.
 """
 
 import ast
+import importlib
+import importlib.util
 import json
+import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -163,3 +167,39 @@ def test_private_numbers_of_a_module_are_its_own() -> None:
                 names = [node.attr]
             wrong = [name for name in names if name.startswith("_") and name.isupper()]
             assert not wrong, f"{path.name}: {wrong}"
+
+
+def shipping() -> ModuleType:
+    """hil/firmware.py, which is in no package."""
+    spec = importlib.util.spec_from_file_location("shipping", ROOT / "hil/firmware.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_only_private_whole_numbers_that_never_change_are_folded() -> None:
+    source = (
+        "_BITS = 4  # why\n_ONE = 1 << _BITS\n_RATE = 0.5\n_TEXT = 'x'\nWIDTH = 8\n"
+        "_LIVE = 1\n_FROM = WIDTH + 1\n\n\ndef f():\n    global _LIVE\n    _LIVE = 2\n"
+    )
+    lines = shipping().folded(source).splitlines()
+    assert lines[:2] == ["_BITS = const(4)", "_ONE = const(16)"]
+    assert lines[2:] == source.splitlines()[2:]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["hal.rp2.adc", "hal.rp2.converter", "kernels.design", "link", "sampler", "spool", "window"],
+)
+def test_the_firmware_folds_to_the_numbers_that_it_has(name: str) -> None:
+    module = importlib.import_module(f"clampdevice.{name}")
+    assert module.__file__ is not None
+    source = Path(module.__file__).read_text()
+    result = shipping().folded(source)
+    assert len(result.splitlines()) == len(source.splitlines())
+    consts = re.findall(r"^(_[A-Z_0-9]+) = const\((-?\d+)\)$", result, re.MULTILINE)
+    assert consts
+    for constant, value in consts:
+        assert getattr(module, constant) == int(value), constant
