@@ -21,7 +21,7 @@ GROUP = 10
 # Numbers that a group may span, with the events and gaps between its records.
 SPAN_MAX = 16
 # The sampler must hold this long from now: the worst of the flash, and what is read beside it.
-PROGRAM_US = 150000
+PROGRAM_US = 250000
 ERASE_US = 400000
 # So long an erase waits for that. Then it is done all the same: samples that it costs are counted
 # and told, while a ring that stands still would lose records by the minute.
