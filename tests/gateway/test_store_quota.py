@@ -29,8 +29,8 @@ def item(seq: int, device: str = "lathe", boot: int = 1, size: int = 100) -> Ite
     return Item(device, boot, seq, RECORD, end_ms, 1_700_000_000_000, True, 7, payload)
 
 
-def gap_item(seq: int, first: int, last: int) -> Item:
-    fields = (1, seq, 1000 * seq, 1, messages.NO_CHANNEL, first, last, 0, 0, 0)
+def gap_item(seq: int, first: int, last: int, of_boot: int = 0) -> Item:
+    fields = (1, seq, 1000 * seq, 1, messages.NO_CHANNEL, first, last, 0, 0, 0, of_boot)
     return Item("lathe", 1, seq, GAP, 1000 * seq, 5, True, 7, CODEC.encode("Gap", *fields))
 
 
@@ -170,13 +170,14 @@ def test_any_order_of_devices_history_and_readers(tmp_path: Path, seed: int) -> 
 
 def test_a_gap_that_is_dropped_hands_on_what_it_told(tmp_path: Path) -> None:
     store = Store(tmp_path / "items.db", QUOTA)
-    store.append([item(0), gap_item(50, 10, 19), item(51)], {})
+    store.append([item(0), gap_item(50, 10, 19), item(51), gap_item(52, 5, 8, of_boot=700)], {})
     for boot in range(2, 160):
         store.append([item(seq, boot=boot) for seq in range(100)], {})
     reader = Reader("mqtt")
     reader.take(store.read_after(0, 100_000))
     boot_1 = {seq for _device, boot, seq in reader.told if boot == 1}
-    assert boot_1 == {0, 50, 51, *range(10, 20)}
+    assert boot_1 == {0, 50, 51, 52, *range(10, 20)}
+    assert {seq for _device, boot, seq in reader.told if boot == 700} == {5, 6, 7, 8}
     store.close()
 
 

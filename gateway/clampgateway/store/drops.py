@@ -143,9 +143,9 @@ def rows_of(
         if kind == GAP:
             told = _told(payload)
             if told is not None:
-                first, last, begin, end = told
-                wide = {"first": first, "last": last, "from_ms": begin, "to_ms": end}
-                rows.append(own._replace(**wide, synced=synced | LOOSE))
+                of_boot, first, last, begin, end = told
+                loose = own._replace(boot=of_boot or boot, synced=synced | LOOSE)
+                rows.append(loose._replace(first=first, last=last, from_ms=begin, to_ms=end))
     return rows
 
 
@@ -158,15 +158,15 @@ def _before(payload: bytes) -> int:
     return int.from_bytes(payload[at : at + 2], "little")
 
 
-def _told(payload: bytes) -> tuple[int, int, int, int] | None:
-    """The range of records that a device's Gap announces; None if it is one of samples."""
+def _told(payload: bytes) -> tuple[int, int, int, int, int] | None:
+    """(boot, 0 for its own, first, last, from, to) of a device's Gap; None if of samples."""
     try:
         _name, gap = _CODEC.decode(payload)
     except WireError:
         return None  # the feed counts and reports items that cannot be read
     if gap.first_seq > gap.last_seq:
         return None
-    return gap.first_seq, gap.last_seq, gap.from_ms, gap.to_ms
+    return gap.of_boot, gap.first_seq, gap.last_seq, gap.from_ms, gap.to_ms
 
 
 def as_stored(drop: Drop, device: str) -> Stored:
@@ -221,7 +221,8 @@ def _with_own_ids(ranges: list[Drop], ids: Sequence[int]) -> list[Drop]:
     """Two ranges of one item (a gap, and what it told) get an id each, of those that are free.
 
     Any id of the dropped ones is as good: no reader stands among them. Where none is free, both
-    become one range, which tells too much rather than too little.
+    become one range, which tells too much rather than too little; of two boots, the wider one is
+    told, for the other is the number of the gap alone.
     """
     used = {drop.id for drop in ranges}
     free = iter(sorted(set(ids) - used, reverse=True))
@@ -229,8 +230,13 @@ def _with_own_ids(ranges: list[Drop], ids: Sequence[int]) -> list[Drop]:
     for each in ranges:
         drop = each
         if drop.id in taken:
-            other = next(free, None)
-            drop = _joined(taken[drop.id], drop) if other is None else drop._replace(id=other)
+            other, rival = next(free, None), taken[drop.id]
+            if other is not None:
+                drop = drop._replace(id=other)
+            elif rival[1:3] == drop[1:3]:
+                drop = _joined(rival, drop)
+            else:
+                drop = max(rival, drop, key=lambda each: each.last - each.first)
         taken[drop.id] = drop
     return list(taken.values())
 
