@@ -112,6 +112,7 @@ class Gap(Struct, rename={"from_": "from"}):
     from_: int | None
     to: int | None
     samples: int
+    of_boot: int
 
 
 class State(Struct):
@@ -214,6 +215,7 @@ def gap_payload(gap: GapReading) -> bytes:
             gap.from_ms or None,
             gap.to_ms or None,
             gap.samples,
+            gap.of_boot or gap.boot,
         )
     )
 

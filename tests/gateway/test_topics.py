@@ -115,6 +115,7 @@ def test_events_and_gaps() -> None:
         "t": readings.UTC_MS + 90_000, "boot": 17, "seq": 90, "kind": "gap", "f": [],
         "reason": "spool_full", "channel": "", "first": 10, "last": 80,
         "from": readings.UTC_MS + 9000, "to": readings.UTC_MS + 90_000, "samples": 0,
+        "of_boot": 17,
     }  # fmt: skip
     blind = readings.gap(about, 90, "spool_full", 10, 80, 9000)._replace(utc_ms=0, synced=False)
     content = json.loads(topics.gap_payload(decode_gap(blind, about)))

@@ -67,10 +67,11 @@ _GAP_KEYS = {
     "reason": _words(GAP_REASONS),
     "channel": "As above",
     "first": "First number that is missing; above `last` if samples are missing and no record",
-    "last": "Last number that is missing",
+    "last": "Last number that is missing; 4294967295: all that did not come, to the end",
     "from": "Beginning of what is missing, UTC ms, or `null`",
     "to": "Its end",
     "samples": "Samples that are missing, where they are counted",
+    "of_boot": "Power-up whose numbers these are, not always that of the gap",
 }
 _STATE_KEYS = {
     "machine": "What the device is clamped on: the name it was given, or its id",
