@@ -103,6 +103,21 @@ def test_a_gap_covers_its_range_only(account: Account) -> None:
     assert "last is 3, made 2" in account.result().wrong[0]
 
 
+def test_a_gap_to_the_end_covers_what_did_not_come_before_it(account: Account) -> None:
+    for boot, seq in ((1, 3), (1, 4), (1, 5), (2, 0), (2, 2)):
+        account.add_made("d1", record(seq, boot))
+    payload = CODEC.encode("Gap", 2, 1, 0, 4, 255, 4, 0xFFFFFFFF, 0, 0, 0, 1)
+    account.add_made("d1", made(GAP, 2, 1, 0, payload))
+    gap = {
+        "t": 1, "boot": 2, "seq": 1, "kind": "gap", "reason": "power_cut", "channel": "",
+        "first": 4, "last": 0xFFFFFFFF, "from": None, "to": None, "samples": 0, "of_boot": 1,
+    }  # fmt: skip
+    account.add_received("d1", "event", gap, 0.0)
+    result = account.result()
+    assert result.covered == [Key("d1", 1, 4), Key("d1", 1, 5), Key("d1", 2, 0)]
+    assert result.lost == [Key("d1", 1, 3), Key("d1", 2, 2)]
+
+
 def test_same_content_twice_is_redelivered(account: Account) -> None:
     account.add_made("d1", record(0))
     for _ in range(3):

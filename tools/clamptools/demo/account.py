@@ -47,8 +47,9 @@ class Received(NamedTuple):
 
 @dataclass(frozen=True)
 class GapSeen:
-    """An announced gap: `first` to `last` are sequence numbers, none if first is above last;
-    `seconds` is NaN while a time is not known.
+    """An announced gap: `first` to `last` of power-up `boot`, none if first is above last;
+    `seconds` is NaN while a time is not known. `told` is the gap's own boot and number: up to it
+    reaches one that goes to the end.
     """
 
     device: str
@@ -58,11 +59,15 @@ class GapSeen:
     first: int
     last: int
     seconds: float
+    told: tuple[int, int] = (0, 0)
 
     def covers(self, key: Key) -> bool:
         """Whether it tells that this item is lost, and why."""
-        mine = (key.device, key.boot) == (self.device, self.boot)
-        return mine and bool(self.reason) and self.first <= key.seq <= self.last
+        if key.device != self.device or not self.reason:
+            return False
+        if self.last == messages.TO_THE_END:
+            return (self.boot, self.first) <= (key.boot, key.seq) < self.told
+        return key.boot == self.boot and self.first <= key.seq <= self.last
 
 
 @dataclass
@@ -148,12 +153,13 @@ class Account:
             if got.topic == "event" and content.get("kind") == "gap":
                 yield GapSeen(
                     key.device,
-                    key.boot,
+                    content.get("of_boot", key.boot),
                     content["reason"],
                     content.get("channel", ""),
                     content["first"],
                     content["last"],
                     _seconds(content.get("from"), content.get("to")),
+                    (key.boot, key.seq),
                 )
 
     def readings(self) -> Iterator[tuple[Key, Made, Received]]:
