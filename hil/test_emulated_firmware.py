@@ -12,7 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import firmware
+import pio
 import pytest
+from adxl345 import Adxl345
 from emulator import Meter, Pico
 from flashtimes import TYPICAL_MS, WORST_MS
 
@@ -25,6 +27,7 @@ pytestmark = pytest.mark.timeout(7200)
 CODEC = Codec()
 SECONDS = int(os.environ.get("CLAMPWORK_HIL_SECONDS", "60"))
 BIAS = 2110
+PPM = 12345.0  # what the accelerometer's oscillator is off; the data sheet allows more
 AMPLITUDES = (1000, 500, 100)  # LSB
 LSB_A = 30 * 3.3 / 4096
 # Past 2**30 us within the run, where times become numbers on the heap.
@@ -48,6 +51,17 @@ def sines(pico: Pico) -> None:
 
     pico.adc.signals = {i: sine(a, 2.0944 * i) for i, a in enumerate(AMPLITUDES)}
     pico.adc.signals[4] = lambda t: 876
+
+
+def shaken(pico: Pico) -> Adxl345:
+    """The sensor of `pico-adxl345`, shaken along three axes; its clock is a little fast."""
+
+    def frame(k: int) -> tuple[int, int, int]:
+        t = k / (3200 * (1 + PPM / 1e6))
+        x, y, z = (math.sin(2 * math.pi * f * t) for f in (50, 120, 300))
+        return round(100 * x), round(40 * y), 256 + round(20 * z)
+
+    return Adxl345(pico, 18, 19, 16, 17, 20, frame=frame, ppm=PPM)
 
 
 async def watch(pico: Pico, seconds: int, measured: Callable, what: str) -> None:
@@ -132,5 +146,31 @@ def test_four_slots_at_76800_samples_a_second(
             pico.flash.set(times_ms)
             await pico.reset()
             await watch(pico, SECONDS, measured, f"76,800 S/s, flash {name}")
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("name", "times_ms", "every_ms"),
+    [("idle", (0.0, 0.0), 0), ("typical", TYPICAL_MS, 300), ("worst", WORST_MS, 700)],
+)
+def test_currents_and_an_accelerometer_at_3200_hz(
+    emulated: Callable,
+    measured: Callable,
+    name: str,
+    times_ms: tuple[float, float],
+    every_ms: int,
+) -> None:
+    async def run() -> None:
+        async with emulated(files(read_board("pico-adxl345"), BEGIN_S, every_ms)) as pico:
+            sines(pico)
+            pio.install(pico.mcu)
+            sensor = shaken(pico)
+            pico.flash.set(times_ms)
+            await pico.reset()
+            await watch(pico, SECONDS, measured, f"25,600 S/s and 3 axes, flash {name}")
+            assert sensor.lost == 0
+            assert not any(sensor.violations.values())
+            measured(f"accelerometer: {sensor.read} entries read, FIFO at most {sensor.most}")
 
     asyncio.run(run())
