@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 DEVICE = ROOT / "device"
 # Of other chips, or of a PC.
-_NOT_OURS = ("/hal/sim/", "/hal/esp32/", "/hal/blinka", "replay.py")
+_NOT_OURS = ("/hal/sim/", "/hal/esp32/", "/hal/blinka", "replay.py", "outage.py", "simulate.py")
 _AS_SOURCE = ("viper",)
 
 
