@@ -85,20 +85,27 @@ def thresholds(stretches: tuple, weights: tuple):  # noqa: ANN201 - a generator 
 def table(chip: str) -> array:
     """array('H') of 4096: true value of each code in quarters of an LSB, rising, below 16384.
 
-    An entry is the middle between the two thresholds of its code, held within what it can say:
-    the lowest codes of a chip whose offset is negative all read 0, the highest of one whose
-    errors rise all read 4095.75. What is rounded off an entry goes into the next one, so that
-    the table has the curve's slope over any few codes; rounding each by itself would make it 1.
-
     Raises:
         ValueError: no curve of such a chip.
     """
     result = array("H", range(CODES))  # one allocation: bytes would be a second
+    fill(result, *curve(chip))
+    return result
+
+
+def fill(result: array, stretches: tuple, weights: tuple) -> None:
+    """Makes `result`, array('H') of 4096, the table of a curve.
+
+    An entry is the middle between the two thresholds of its code, held within what it can say:
+    the lowest codes of a chip whose offset is negative all read 0, the highest of one whose
+    errors rise all read 4095.75. What is rounded off an entry goes into the next one, so that
+    the table has the curve's slope over any few codes; rounding each by itself would make it 1.
+    """
     before = (CODES << FRAC_BITS) - 1
     twice = 2 * PER_LSB >> FRAC_BITS
     code = CODES
     upper = rest = 0
-    for threshold in thresholds(*curve(chip)):
+    for threshold in thresholds(stretches, weights):
         if code == CODES:
             upper = threshold + PER_LSB
         code -= 1
@@ -110,13 +117,19 @@ def table(chip: str) -> array:
             rest = 0
         result[code] = before
         upper = lower
-    return result
 
 
-def table_for(config: dict) -> array | None:
+def table_for(config: dict, own: dict | None = None) -> array | None:
     """The table that `sources.adc.linearise` of a checked board.json names; None for none.
 
-    8 KB in one piece: to be made before the heap is scattered.
+    8 KB in one piece: to be made before the heap is scattered. `own` is this chip's curve, see
+    `curvefile.unpack`, instead of the mean.
     """
     name = config["sources"].get("adc", {}).get("linearise", NONE)
-    return None if name == NONE else table(name)
+    if name == NONE:
+        return None
+    if own is None:
+        return table(name)
+    result = array("H", range(CODES))
+    fill(result, own["stretches"], own["weights"])
+    return result
