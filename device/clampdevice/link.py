@@ -9,6 +9,7 @@ spool, or the layer below it, until its Ack.
 import binascii
 import json
 
+from clampdevice.commands import FAILED
 from clampwire import framing, messages
 from clampwire.codec import UnknownMessage, WireError
 
@@ -22,6 +23,9 @@ SILENCE_MS = 15000
 _STATUS_MS = 10000
 _ANSWERS_MAX = 4
 _OUT_PAYLOAD_MAX = 512
+# What an answer's body may take of the frame's buffer, escapes included: the head of the message
+# and the CRC, all escaped, and two flags take 26 of 1,034 bytes.
+_BODY_MAX = 1008
 _GAP_BYTES = 42
 
 
@@ -157,6 +161,10 @@ class Link:
             self._lost_gateway(self._clock.now_ms())
         status, body = self._commands.run(message.name, message.args)
         body = json.dumps(body).encode()
+        size = len(body) + body.count(b"}") + body.count(b"~")
+        if size > _BODY_MAX:
+            status = FAILED
+            body = b'{"error": "the answer takes %d bytes, at most %d"}' % (size, _BODY_MAX)
         self._answer(self._codec.encode("Answer", message.id, status, body))
 
     def _answer(self, answer) -> None:

@@ -6,6 +6,28 @@ Owns their answers; loaded for one command at a time.
 from clampdevice.commands import BadArguments
 
 NO_STATE = "board.json has no state: "
+# What a source or a console may count; see their classes.
+_SOURCE = (
+    "overruns", "lost_frames", "laps", "fifo_overruns", "slips", "silences", "torn", "faults",
+    "resyncs", "edges_lost",
+)  # fmt: skip
+_CONSOLE = ("overruns", "line_errors", "stalls")
+_DRIVER = ("strangers",)
+
+
+def _counts(thing, names: tuple) -> dict:
+    """Those of `names` that the thing has."""
+    return {name: getattr(thing, name) for name in names if hasattr(thing, name)}
+
+
+def _of_source(source) -> dict:
+    """Its counters, its driver's and its clock's, and its true rate."""
+    found = _counts(getattr(source, "clock", None), _SOURCE)
+    found.update(_counts(source, _SOURCE))
+    found.update(_counts(getattr(source, "driver", None), _DRIVER))
+    if hasattr(source, "rate_hz"):
+        found["rate_hz"] = round(source.rate_hz, 2)
+    return found
 
 
 class Reports:
@@ -22,9 +44,19 @@ class Reports:
         self._spool = spool
         self._clock = clock
         self._heap_free = heap_free
+        self._hal = None
+        self._sources: dict = {}
+
+    def hardware(self, hal, sources: dict) -> None:
+        """Whose counters `status` tells too: the HAL, and its sources by name."""
+        self._hal = hal
+        self._sources = sources
 
     def status(self, _args: dict) -> dict:
-        """What Status says, and more, in words."""
+        """What Status says, and more, in words.
+
+        An object for each source and for the console, and what the HAL has to `report()`.
+        """
         link, spool, measure = self._link, self._spool, self._measure
         told = {
             "uptime_s": self._clock.now_ms() // 1000,
@@ -41,6 +73,19 @@ class Reports:
         }
         if link.below is not None:
             told.update(link.below.counts())
+        for name in self._sources:
+            told[name] = _of_source(self._sources[name])
+        counts = _counts(getattr(self._hal, "console", None), _CONSOLE)
+        if counts:
+            told["console"] = counts
+        report = getattr(self._hal, "report", None)
+        if report is not None:
+            own = report()
+            for name in own:
+                if isinstance(told.get(name), dict):
+                    told[name].update(own[name])
+                else:
+                    told[name] = own[name]
         return told
 
     def why(self, _args: dict) -> dict:

@@ -273,6 +273,21 @@ def test_commands_are_answered_and_describe_sends_again():
     assert len(bench.said()) == 4 and bench.link.answers_dropped == 6
 
 
+def test_an_answer_that_does_not_fit_its_frame_says_so():
+    bench = Bench()
+    bench.welcome()
+    bench.said()
+    told = {"fits": "x" * 998, "long": "x" * 999, "braces": "}" * 500}
+    table = tuple((name, lambda _args, text=text: {"a": text}) for name, text in told.items())
+    bench.link._commands = Commands(table)
+    for name, status in (("fits", 0), ("long", 3), ("braces", 3)):
+        bench.hear("Command", 9, name, b"")
+        _name, answer = bench.said()[0]
+        assert answer.status == status, name
+        body = json.loads(answer.body.decode())
+        assert body.get("a", body.get("error", "")).startswith("x" if not status else "the answer")
+
+
 def test_hostile_frames_change_nothing_and_are_counted():
     bench = Bench()
     bench.record()
