@@ -16,11 +16,12 @@ window's end), `rms` (around the mean), `mean`, `peak` (from the mean), `crest`,
 at a rail); for a vibration also `kurtosis` and `velocity_rms_mm_s`, null in the first second and
 at a rate below 784 or above 6,528 Hz. What is left after the last whole window is dropped.
 
-A job of `kind` "board" plays all slots of an ADC: `file` holds frames of int32, in 1/4096 LSB from
-the bias; `channels` and `adc` are as in board.json; optional `model` (errors of a chip's own
-converter), `noise_lsb`, `seed`. Printed are objects of one member: `describe`, the list of what
-each channel's describe() says, NaN as null; `window`, a list of `t`, channel and features, where a
-channel has any; `record`, a list of `t`, flags and values.
+A job of `kind` "board" plays all slots of an ADC, or all axes of an accelerometer: `file` holds
+frames of int32, in 1/4096 LSB from the bias; `channels`, and `adc` or `accelerometer`, are as in
+board.json; optional `model` (errors of a chip's own converter), `noise_lsb`, `seed`. Printed are
+objects of one member: `describe`, the list of what each channel's describe() says, NaN as null;
+`window`, a list of `t`, channel and features, where a channel has any; `record`, a list of `t`,
+flags and values.
 """
 
 import json
@@ -86,21 +87,26 @@ def _play(measure: Measurement, source: Playback) -> None:
 
 
 def _run_board(job: dict, file, write) -> int:
-    part = job["adc"]
+    name = "adc" if "adc" in job else "accelerometer"
+    part = job[name]
+    codes = 1 << part["bits"]
+    zero_lsb, rails = part.get("zero_lsb"), (0, codes - 1)
+    if name == "accelerometer":
+        zero_lsb, rails = 0x8000, (0x8000 - codes // 2, 0x8000 + codes // 2 - 1)
     config = board.check(
         {
             "board": "replay",
             "chip": "sim",
             "name": "replay",
-            "sources": {"adc": part},
+            "sources": {name: part},
             "channels": job["channels"],
         }
     )
     source = Playback(
-        file, part["rate_hz"], part["slots"], None, part["zero_lsb"], (0, (1 << part["bits"]) - 1),
+        file, part["rate_hz"], part["slots"], None, zero_lsb, rails,
         job.get("noise_lsb", 0), job.get("seed", 0), job.get("model"),
     )  # fmt: skip
-    measure = Measurement(config, {"adc": source})
+    measure = Measurement(config, {name: source})
     count = 0
 
     def on_window(channel: int, end_us: int, features: dict) -> None:

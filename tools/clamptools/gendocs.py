@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clamptools.data import device_dir
+from clamptools.errors import UserError
 
 # Document, relative to the checkout, and "module:function" that returns its text.
 GENERATORS: tuple[tuple[str, str], ...] = (
@@ -41,7 +42,10 @@ def stale(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Writes stale documents; with --check only names them, and returns 1 if there are any."""
+    """Writes stale documents; with --check only names them, and returns 1 if there are any.
+
+    A document that cannot be made here is left as it is and told, the others are made; returns 2.
+    """
     parser = argparse.ArgumentParser(prog="python -m clamptools.gendocs", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing, exit 1 if stale")
     options = parser.parse_args(arguments)
@@ -49,7 +53,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not (root / "pyproject.toml").is_file():
         print("documents are generated in a checkout, not in an installation", file=sys.stderr)
         return 2
-    found = stale(root)
+    found: list[tuple[Path, str]] = []
+    skipped = 0
+    for row in GENERATORS:
+        try:
+            found += stale(root, [row])
+        except UserError as error:
+            print(f"{row[0]} is skipped: {error}", file=sys.stderr)
+            skipped += 1
     for path, text in found:
         if options.check:
             print(f"{path.relative_to(root)} is stale: make docs", file=sys.stderr)
@@ -57,6 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
             print(f"wrote {path.relative_to(root)}")
+    if skipped:
+        return 2
     return 1 if found and options.check else 0
 
 

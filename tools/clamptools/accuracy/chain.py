@@ -106,8 +106,8 @@ def measure(
     seconds = [signal.shape[0] / RATE_HZ for signal in signals]
     if any(s != int(s) or not s for s in seconds):
         raise ValueError(f"signals are of whole seconds, not {seconds}")
-    told = _run([_job(setup, channels, slots) for setup in setups], signals)
-    return [_parted(lines, [int(s) for s in seconds]) for lines in told]
+    told = run_jobs([_job(setup, channels, slots) for setup in setups], signals)
+    return [parted(lines, [int(s) for s in seconds]) for lines in told]
 
 
 def _job(setup: Setup, channels: Sequence[dict[str, Any]], slots: int) -> dict[str, Any]:
@@ -132,7 +132,7 @@ def _job(setup: Setup, channels: Sequence[dict[str, Any]], slots: int) -> dict[s
     }
 
 
-def _run(
+def run_jobs(
     jobs: Sequence[dict[str, Any]], signals: Sequence[np.ndarray]
 ) -> list[list[tuple[str, Any]]]:
     """The lines of each job as (kind, content); one process for all, since starting costs."""
@@ -166,7 +166,8 @@ def _run(
     return told
 
 
-def _parted(lines: list[tuple[str, Any]], seconds: list[int]) -> list[Reading]:
+def parted(lines: list[tuple[str, Any]], seconds: list[int]) -> list[Reading]:
+    """What was said of each signal of so many `seconds`. Raises UserError for lost records."""
     channels: list[list[Any]] = []
     windows: dict[str, list[dict[str, float | None]]] = {}
     records: list[tuple[tuple[int, ...], tuple[float | None, ...]]] = []
