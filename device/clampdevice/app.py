@@ -40,11 +40,15 @@ REPORTS = ("status", "why", "relearn")
 class App:
     """One power-up of a device: `config` is the checked content of board.json, `spool` empty.
 
-    `lut` is the ADC's table, see `linear.table_for`; None where it has none.
+    `lut` is the ADC's table, see `linear.table_for`; None where it has none. `problem`: why it is
+    not of the chip's own curve, "" if all is well.
     """
 
-    def __init__(self, config: dict, hal, spool: Spool, lut=None) -> None:
+    def __init__(self, config: dict, hal, spool: Spool, lut=None, problem: str = "") -> None:
         self._hal = hal
+        self._lut = lut
+        self._problem = problem
+        self._refiner = None  # while it counts
         self._clock = Clock(hal.ticks_us)
         self._codec = Codec()
         self._boots = BootCount(hal)
@@ -91,6 +95,7 @@ class App:
         self._lag_ms = 0
         self._heap_free = hal.heap_free()  # from here on after each record, when it is clean
         self._device = device
+        self._curve = config["sources"].get("adc", {}).get("linearise", "none")
 
     def _commands(self) -> Commands:
         return Commands(
@@ -99,6 +104,7 @@ class App:
                 ("describe", lambda args: {}),
                 ("hello", lambda args: {}),
                 ("time", self._time),
+                ("refine", self._refine),
             )
             + tuple((name, self._lent(name)) for name in SERVICE + REPORTS)
         )
@@ -122,6 +128,23 @@ class App:
                 return getattr(made, name)(args)
 
         return command
+
+    def _refine(self, args: dict) -> dict:
+        """The command of `refine.py`, which stays loaded for as long as it counts."""
+        refiner, self._refiner = self._refiner, None
+        with Borrowed():
+            if refiner is None:
+                from clampdevice.refine import Refiner
+
+                measure, device = self._measure, self._hal.unique_id()
+                refiner = Refiner(
+                    measure.channels, self._lut, self._curve, device, self._files, self._clock
+                )
+            try:
+                return refiner.run(args)
+            finally:
+                if refiner.busy:
+                    self._refiner = refiner
 
     def _describes(self) -> list:
         """Describe's fields of all channels, by which values are packed from now on."""
@@ -224,6 +247,9 @@ class App:
         self._event(now_ms, messages.NO_CHANNEL, STARTED, self._hal.reset_cause, __version__)
         if self._layers.problem:
             self._event(now_ms, messages.NO_CHANNEL, FAULT, 0, self._layers.problem)
+        if self._problem:
+            self._measure.faults += 1
+            self._event(now_ms, messages.NO_CHANNEL, FAULT, 0, self._problem)
         layers = self._layers.run(self._clock, self._sources.values(), self._hal.ticks_us)
         await asyncio.gather(self._sample(), self._talk(), layers)
 

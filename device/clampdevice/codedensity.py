@@ -24,7 +24,7 @@ SQUARES, CHANCE, WORDS = 3 * CLASSES, 3 * CLASSES + 1, 3 * CLASSES + 2
 _CLIP = 512
 
 
-def count(buf, first: int, n: int, stride: int, counts) -> None:
+def count(buf, first: int, n: int, stride: int, counts) -> object:
     """Adds codes below 4096, buf[first + i * stride] for i < n, to `counts`, array('I') of 512."""
     for i in range(first, first + n * stride, stride):
         counts[buf[i] >> BIN_BITS] += 1

@@ -39,13 +39,35 @@ def _make_app(config: dict, hal):  # noqa: ANN202 - loaded behind the buffers
     from clampdevice.spool import Spool
 
     spool = Spool(config["spool"]["ram_bytes"], config["spool"]["ram_items"])
-    with Borrowed():
-        from clampdevice import linear
-
-        lut = linear.table_for(config)
+    lut, problem = _make_table(config, hal)
     from clampdevice.app import App
 
-    return App(config, hal, spool, lut)
+    return App(config, hal, spool, lut, problem)
+
+
+def _make_table(config: dict, hal) -> tuple:
+    """(the ADC's table or None, why the chip's own curve was not used or "")."""
+    adc = config["sources"].get("adc", {})
+    own = None
+    problem = ""
+    with Borrowed():
+        from clampdevice import linear
+        from clampdevice.files import Files
+
+        data = Files().read_file("adccurve.json")
+        chip = adc.get("linearise", linear.NONE)
+        if data and chip != linear.NONE:
+            from clampdevice import curvefile
+
+            try:
+                own = curvefile.unpack(data, chip, hal.unique_id())
+            except curvefile.CurveError as error:
+                problem = str(error)
+            else:
+                limit = curvefile.remaining_lsb(own, chip)
+                if limit is not None and "linearity_lsb" in adc:
+                    adc["linearity_lsb"] = min(limit, adc["linearity_lsb"])
+        return linear.table_for(config, own), problem
 
 
 def main() -> None:

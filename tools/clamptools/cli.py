@@ -45,6 +45,7 @@ COMMANDS = {
         "simulated machines, gateway and broker, with a live table", "clamptools.demo", "tools"
     ),
     "gateway": Command("run the gateway, check its configuration", "clamptools.gatewaycmd"),
+    "refine": Command("a board's own ADC curve instead of its type's", "clamptools.refine"),
     "registers": Command("the Modbus register map as md, csv or json", "clamptools.registerscmd"),
     "replay": Command(
         "play a recording through the firmware's own chain", "clamptools.replay", "tools"

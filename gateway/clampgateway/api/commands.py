@@ -25,6 +25,7 @@ ALLOWED = (
     "calibration",
     "calibrate",
     "measure_floor",
+    "refine",
 )
 # HTTP status by what the link or the device says.
 _CODES = {"bad_arguments": 422, "unknown_command": 501, "failed": 502}
