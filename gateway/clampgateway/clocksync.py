@@ -7,6 +7,8 @@ power-up of one device; its ticks count microseconds since that power-up.
 A round trip bounds the offset: whatever the delays were, it lies within half the round-trip time
 of the middle. An answer whose bounds do not meet the line is therefore proof of a step, and a
 device that stalls can only widen its bounds, never shift them unseen.
+
+The line of a power-up outlives it in `Fits`, because its items may come after the next has begun.
 """
 
 from __future__ import annotations
@@ -28,6 +30,11 @@ STEP_MARGIN_US = 20_000
 # An interval cannot end after it was told; further ahead than this the mapping is wrong.
 FUTURE_US = 2_000_000
 OUTSTANDING_MAX = 8
+# Answers behind a step until the new line is that of the power-up: a device that restarted may
+# answer our Time before it says Hello.
+SURE_ANSWERS = 3
+# Power-ups of one device that are remembered; a ring in flash rarely holds more.
+FITS_MAX = 8
 # 2025-01-01: a Pi without a clock battery starts in 1970 or at its last shutdown.
 EARLIEST_UTC_MS = 1_735_689_600_000
 
@@ -55,6 +62,38 @@ class _Sample(NamedTuple):
     rtt_us: float
 
 
+class Fit(NamedTuple):
+    """A line: `offset_us` is what to add to device time `at_us`, and `drift` to that per us."""
+
+    at_us: float
+    offset_us: float
+    drift: float
+
+    def to_mono_us(self, device_us: float) -> float:
+        """The gateway's monotonic time of a device tick."""
+        return device_us + self.offset_us + self.drift * (device_us - self.at_us)
+
+
+class Fits:
+    """The lines of the last power-ups of one device, by boot number."""
+
+    def __init__(self) -> None:
+        self._fits: dict[int, Fit] = {}
+
+    def __len__(self) -> int:
+        return len(self._fits)
+
+    def keep(self, boot: int, fit: Fit) -> None:
+        """Remember the line of a power-up, the newest of it; of too many the lowest boot goes."""
+        self._fits[boot] = fit
+        if len(self._fits) > FITS_MAX:
+            del self._fits[min(self._fits)]
+
+    def get(self, boot: int) -> Fit | None:
+        """The line of that power-up, None if it is not known."""
+        return self._fits.get(boot)
+
+
 class ClockSync:
     """Maps the device's clock to the gateway's monotonic clock, and that to UTC."""
 
@@ -68,6 +107,7 @@ class ClockSync:
         self._at_us = 0.0
         self._offset_us = 0.0
         self._drift = 0.0
+        self._before: Fit | None = None
         self._anchor_us = 0
         self._utc_minus_mono_ms = 0.0
         self._utc_known = False
@@ -80,6 +120,7 @@ class ClockSync:
     def reset(self) -> None:
         """Forget the device's clock: a power-up began, or may have. Counters stay."""
         self._samples.clear()
+        self._before = None
         self._outstanding.clear()
         self._requests = 0
         self._due_us = 0
@@ -93,6 +134,15 @@ class ClockSync:
     def drift_ppm(self) -> float:
         """How much slower the device's clock runs than the gateway's, parts in a million."""
         return self._drift * 1e6
+
+    @property
+    def fit(self) -> Fit | None:
+        """The line so far, None before the first answer; right behind a step the one before."""
+        if self._before is not None and len(self._samples) < SURE_ANSWERS:
+            return self._before
+        if not self._samples:
+            return None
+        return Fit(self._at_us, self._offset_us, self._drift)
 
     def due(self, now_us: int) -> bool:
         """Whether a request should go out now."""
@@ -126,6 +176,7 @@ class ClockSync:
         )
         if self._samples and self._stepped(sample):
             self.steps += 1
+            self._before = self.fit
             self._samples.clear()
         self._samples.append(sample)
         self._fit()
@@ -196,7 +247,13 @@ class ClockSync:
         if not (self._samples and self._utc_known):
             return 0, False
         device_us = device_ms * 1000
-        mono_us = device_us + self._offset_us + self._drift * (device_us - self._at_us)
+        return self._utc(device_us + self._offset_us + self._drift * (device_us - self._at_us))
+
+    def to_utc_ms_by(self, fit: Fit, device_ms: int) -> tuple[int, bool]:
+        """The same for a time of an earlier power-up, whose line is given."""
+        return self._utc(fit.to_mono_us(device_ms * 1000)) if self._utc_known else (0, False)
+
+    def _utc(self, mono_us: float) -> tuple[int, bool]:
         if mono_us > self._anchor_us + FUTURE_US:
             self.future += 1
             return 0, False

@@ -5,7 +5,15 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clampgateway.clocksync import EARLIEST_UTC_MS, ClockSync, system_clocks
+from clampgateway.clocksync import (
+    EARLIEST_UTC_MS,
+    FITS_MAX,
+    SURE_ANSWERS,
+    ClockSync,
+    Fit,
+    Fits,
+    system_clocks,
+)
 
 UTC_MS = 1_760_000_000_000
 
@@ -98,6 +106,60 @@ def test_a_step_is_seen_at_the_next_answer_and_counted_once() -> None:
     assert world.error_us() < 500
     world.run(60, 200)
     assert world.sync.steps == 1
+
+
+def test_a_device_that_answers_before_its_hello_does_not_spoil_the_line_before() -> None:
+    world = World(3e6, 30.0)
+    assert world.sync.fit is None
+    world.run(120, 200)
+    before = world.sync.fit
+    assert before is not None
+    moment_us = world.now_us
+    ticks = world.device_us(moment_us)
+    world.jump_device(-100e6)  # it has restarted: its time is another
+    for _ in range(SURE_ANSWERS - 1):
+        world.exchange(200, 200)
+        assert world.sync.fit == before
+    assert abs(before.to_mono_us(ticks) - moment_us) < 500
+    world.exchange(200, 200)
+    after = world.sync.fit
+    assert after is not None
+    assert abs(after.to_mono_us(world.device_us(world.now_us)) - world.now_us) < 500
+    world.sync.reset()
+    assert world.sync.fit is None
+
+
+def test_a_line_dates_with_its_drift_and_not_into_the_future() -> None:
+    world = World(3e6, 80.0)
+    world.run(600, 300)
+    fit = world.sync.fit
+    assert fit is not None
+    moment_us = world.now_us + 3_600_000_000  # 80 ppm of an hour are 288 ms
+    ticks_ms = world.device_us(moment_us) // 1000
+    world.sync.reset()
+    assert world.sync.to_utc_ms_by(fit, ticks_ms) == (0, False)  # UTC was never looked at
+    world.sync.anchor(world.now_us)
+    assert world.sync.to_utc_ms_by(fit, ticks_ms) == (0, False)
+    assert world.sync.future == 1
+    world.now_us = moment_us
+    world.sync.anchor(world.now_us)
+    utc_ms, synced = world.sync.to_utc_ms_by(fit, ticks_ms)
+    assert synced
+    assert abs(utc_ms - (UTC_MS + moment_us / 1000)) < 20
+
+
+def test_of_too_many_power_ups_the_oldest_is_forgotten() -> None:
+    fits = Fits()
+    for boot in range(1, FITS_MAX + 3):
+        fits.keep(boot, Fit(0.0, boot, 0.0))
+    fits.keep(FITS_MAX + 2, Fit(0.0, 7.0, 0.0))
+    assert len(fits) == FITS_MAX
+    assert fits.get(2) is None
+    third, last = fits.get(3), fits.get(FITS_MAX + 2)
+    assert third is not None
+    assert third.offset_us == 3
+    assert last is not None
+    assert last.offset_us == 7
 
 
 def test_an_answer_to_nothing_we_asked_is_counted_and_ignored() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from clampgateway.clocksync import Fits
 from clampgateway.descriptions import Descriptions
 from clampgateway.devices import Devices
 
@@ -38,4 +39,8 @@ class Host(Protocol):
 
     def saw_boot(self, device: str, boot: int) -> None:
         """Items of this boot number have come."""
+        ...
+
+    def fits(self, device: str) -> Fits:
+        """The clocks of this device's power-ups so far."""
         ...

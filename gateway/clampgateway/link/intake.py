@@ -2,14 +2,15 @@
 
 Owns the fast path of a Record. Items that come before the device's clock is known are held for a
 moment, unacknowledged, because the first Time answer is on its way behind them; what cannot be
-dated then enters as not synced.
+dated then enters as not synced. Items of an earlier power-up are dated by its own clock, if we
+heard it then.
 """
 
 from __future__ import annotations
 
 import struct
 
-from clampgateway.clocksync import ClockSync
+from clampgateway.clocksync import ClockSync, Fits
 from clampgateway.descriptions import Descriptions
 from clampgateway.model import RECORD, Description, Item
 from clampwire.codec import Codec, WireError
@@ -25,16 +26,19 @@ _CODEC = Codec()
 
 
 class Intake:
-    """Items of one link. Counters: `taken`, `undescribed`, `malformed`, `unsynced`.
+    """Items of one link. Counters: `taken`, `undescribed`, `malformed`, `unsynced`; `older_synced`
+    of an earlier power-up.
 
-    `boot` is that of the device's present power-up, as far as we know; `highest_boot` that of all
-    items of this device so far, 0 before the first.
+    `boot` is that of the device's present power-up, as far as we know; `own` says that an item of
+    it came, which makes it certain. `highest_boot`: of all items of this device so far, 0 before
+    the first.
     """
 
     def __init__(self, clock: ClockSync, descriptions: Descriptions) -> None:
         self._clock = clock
         self._descriptions = descriptions
         self._device = ""
+        self._fits = Fits()
         self._crc: int | None = None
         self._layouts: dict[int, int] = {}
         self._items: list[Item] = []
@@ -42,18 +46,25 @@ class Intake:
         self._hold_until_us = 0
         self._holding = False
         self.boot = 0
+        self.own = False
         self.highest_boot = 0
         self.taken = 0
         self.undescribed = 0
         self.malformed = 0
         self.unsynced = 0
+        self.older_synced = 0
 
-    def begin(self, device: str, boot: int, now_us: int) -> None:
-        """A session begins: nothing of the last one's layouts or clock holds any more."""
+    def begin(self, device: str, boot: int, now_us: int, fits: Fits) -> None:
+        """A session begins: nothing of the last one's layouts or clock holds any more.
+
+        `fits`: of the device's power-ups so far.
+        """
         self.release()
         if device != self._device:
             self._device, self.highest_boot = device, 0
         self.boot = boot
+        self.own = False
+        self._fits = fits
         self._crc = None
         self._layouts = {}
         self._holding = not self._clock.synced
@@ -124,8 +135,14 @@ class Intake:
             if len(self._held) >= HELD_MAX:
                 self.release()
             return
-        # Ticks of an earlier power-up count from another zero.
-        utc_ms, synced = self._clock.to_utc_ms(end_ms) if boot == self.boot else (0, False)
+        if boot == self.boot:
+            self.own = True
+            utc_ms, synced = self._clock.to_utc_ms(end_ms)
+        else:
+            # Ticks of an earlier power-up count from another zero.
+            fit = self._fits.get(boot)
+            utc_ms, synced = self._clock.to_utc_ms_by(fit, end_ms) if fit else (0, False)
+            self.older_synced += synced
         if not synced:
             self.unsynced += 1
         self._items.append(
@@ -151,6 +168,7 @@ class Intake:
             "undescribed": self.undescribed,
             "malformed": self.malformed,
             "unsynced": self.unsynced,
+            "older_synced": self.older_synced,
         }
 
     def take_items(self) -> list[Item]:

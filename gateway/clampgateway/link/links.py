@@ -10,7 +10,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
-from clampgateway.clocksync import Clocks
+from clampgateway.clocksync import Clocks, Fits
 from clampgateway.descriptions import Descriptions
 from clampgateway.devices import Devices
 from clampgateway.link.commands import Answer, LinkError
@@ -38,6 +38,7 @@ class Links:
         self.utc_ms: Callable[[], int] = clocks.utc_ms
         self._mono_us = clocks.mono_us
         self._boots = dict(highest_boots)
+        self._fits: dict[str, Fits] = {}
         self._sessions: dict[LinkSession, Callable[[], None]] = {}
         self._claims: dict[str, list[LinkSession]] = {}
         self._closed_totals: Counter[str] = Counter()
@@ -114,6 +115,10 @@ class Links:
     def saw_boot(self, device: str, boot: int) -> None:
         """Items of this boot number have come; they may not be committed yet."""
         self._boots[device] = max(boot, self._boots.get(device, 0))
+
+    def fits(self, device: str) -> Fits:
+        """The clocks of this device's power-ups that this gateway heard since its start."""
+        return self._fits.setdefault(device, Fits())
 
     # --- what others ask --------------------------------------------------------------------
 

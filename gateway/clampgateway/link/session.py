@@ -139,6 +139,8 @@ class LinkSession:
             return
         if hello.device != self.device:
             self._leave()
+        self._intake.release()
+        self._keep_clock()
         self._nonce = hello.nonce
         problem = greeting.id_problem(hello.device) or self._host.room_problem(hello.device)
         if problem:
@@ -146,7 +148,6 @@ class LinkSession:
             return
         self.device = hello.device
         self._identity = self._entry.identity = greeting.identity_of(hello)
-        self._intake.release()
         self._acks.clear()
         self._describing.clear()
         self.clock.reset()
@@ -164,7 +165,7 @@ class LinkSession:
         self.state, self.reason = "accepted", ""
         self._sessions += 1
         self._asks = 0
-        self._intake.begin(self.device, hello.boot, now_us)
+        self._intake.begin(self.device, hello.boot, now_us, self._host.fits(self.device))
         self._told_boot = self._intake.highest_boot
         known = self._host.descriptions.get(self.device, hello.describe_crc)
         if known is not None:
@@ -317,8 +318,16 @@ class LinkSession:
             self._set_online(False)
         self._host.release(self)
         self._intake.release()
+        self._keep_clock()
         self._acks.clear()
         self.state, self.device, self._identity = "waiting", "", None
+
+    def _keep_clock(self) -> None:
+        """What we know of this power-up's clock is there for its items when the next has begun."""
+        fit = self.clock.fit
+        if self.device and self._intake.own and fit is not None:
+            self._host.fits(self.device).keep(self._intake.boot, fit)
+        self._intake.own = False
 
     def _returned(self) -> None:
         reason = self._host.claim(self)
