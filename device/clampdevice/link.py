@@ -160,7 +160,7 @@ class Link:
             # A gateway that restarted hears us without knowing us.
             self._lost_gateway(self._clock.now_ms())
         status, body = self._commands.run(message.name, message.args)
-        body = json.dumps(body).encode()
+        body = json.dumps(body, separators=(",", ":")).encode()
         size = len(body) + body.count(b"}") + body.count(b"~")
         if size > _BODY_MAX:
             status = FAILED

@@ -277,7 +277,7 @@ def test_an_answer_that_does_not_fit_its_frame_says_so():
     bench = Bench()
     bench.welcome()
     bench.said()
-    told = {"fits": "x" * 998, "long": "x" * 999, "braces": "}" * 500}
+    told = {"fits": "x" * 999, "long": "x" * 1000, "braces": "}" * 500}
     table = tuple((name, lambda _args, text=text: {"a": text}) for name, text in told.items())
     bench.link._commands = Commands(table)
     for name, status in (("fits", 0), ("long", 3), ("braces", 3)):
