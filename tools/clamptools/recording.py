@@ -34,6 +34,9 @@ class Recording:
         rate_hz: Samples a second, None where the file does not say.
         unit: As the file names it, "" where it does not.
         full_code: Largest code of an integer or WAV recording, which knows no unit; else None.
+        column: As it was chosen.
+        beside: The same column of another sensor in the file, "" where there is none: the file
+            has two arrays of the same shape but for their length, each with a rate of its own.
     """
 
     name: str
@@ -41,6 +44,8 @@ class Recording:
     rate_hz: float | None
     unit: str
     full_code: float | None
+    column: str = ""
+    beside: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,28 @@ def read_recording(path: Path, column: str | None) -> Recording:
     if samples.size == 0:
         raise UserError(f"{path}: {name} is empty")
     array = name.partition("[")[0] if name not in table.arrays else name
-    return Recording(f"{path.name} {name}", samples, table.rates.get(array), table.unit, full_code)
+    return Recording(
+        f"{path.name} {name}",
+        samples,
+        table.rates.get(array),
+        table.unit,
+        full_code,
+        name,
+        _beside(table, array, name),
+    )
+
+
+def _beside(table: _Table, array: str, column: str) -> str:
+    """The column of the other sensor, see Recording."""
+    others = [
+        name
+        for name, numbers in table.arrays.items()
+        if name != array and numbers.shape[1:] == table.arrays[array].shape[1:]
+    ]
+    rates = [table.rates.get(name) for name in (array, *others)]
+    if len(others) != 1 or None in rates or rates[0] == rates[1]:
+        return ""
+    return others[0] + column[len(array) :]
 
 
 def _choose(path: Path, table: _Table, column: str | None) -> tuple[str, np.ndarray]:

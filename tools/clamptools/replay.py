@@ -3,7 +3,8 @@
 The samples pass a simulated 12-bit ADC (current) or 16-bit accelerometer (vibration), then the
 firmware's own code under MicroPython. One line is printed for each window of 200 ms, in the
 recording's unit: RMS and peak are around the window's mean. `--as envelope` takes a series of RMS
-values and plays it as the RMS of a 50 Hz sine.
+values and plays it as the RMS of a 50 Hz sine. Where a file holds a second sensor of the same
+vibration, that is played too, and a last line says whether the two agree.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from clamptools.data import device_dir
 from clamptools.errors import UserError
 from clamptools.interpreter import Interpreter, find_interpreter
 from clamptools.recording import Recording, read_recording
+from clamptools.twosensors import Comparison, compare
 
 EXAMPLE = """
 clampwork replay motor.npz --kind current --column "ITSC_HLT[0,:,0]"
@@ -83,12 +85,84 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="waveform",
         help="samples of the waveform, or a series of RMS values (default %(default)s)",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object a window")
+    parser.add_argument(
+        "--against",
+        metavar="NAME[I,:,J]",
+        help="column of another sensor of the same vibration, or none (default: the same column "
+        "of the second array, where a file has two with rates of their own)",
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="one JSON object a window, and one with the member sensors where two are compared",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Raises UserError for a file or an option that cannot be used."""
     recording = read_recording(args.file, args.column)
+    other = _other(recording, args)
+    blocks, job = _prepared(recording, args)
+    interpreter = find_interpreter()
+    unit = job["unit"]
+    print(
+        f"{recording.name} as {args.played_as} at {job['rate_hz']:g} Hz, range "
+        f"{job['full_scale']:g} {unit}, under {interpreter.text}",
+        file=sys.stderr,
+    )
+    levels: list[float] = []
+    for line in play(blocks, job, interpreter):
+        chosen = {key: _short(line[key]) for key in ("t", *_COLUMNS[args.kind])}
+        print(json.dumps(chosen) if args.json else text_of(chosen, unit))
+        levels.append(line["rms"])
+    if not levels:
+        raise UserError(
+            f"{recording.name} is shorter than a window of 200 ms at {job['rate_hz']:g} Hz"
+        )
+    if other is not None:
+        said = _compared((recording, other), job, levels, args, interpreter)
+        print(json.dumps({"sensors": said.as_json()}) if args.json else said.text(unit))
+    return 0
+
+
+def _other(recording: Recording, args: argparse.Namespace) -> Recording | None:
+    """The sensor that the recording is set against, None for none."""
+    if args.against == "none" or args.kind != "vibration":
+        if args.against not in (None, "none"):
+            raise UserError("--against needs --kind vibration: two clamps hear two conductors")
+        return None
+    column = args.against or recording.beside
+    if not column:
+        return None
+    if column == recording.column:
+        raise UserError(f"--against {column} is the column that is played: choose another")
+    return read_recording(args.file, column)
+
+
+def _compared(
+    recordings: tuple[Recording, Recording],
+    job: Mapping[str, Any],
+    levels: list[float],
+    args: argparse.Namespace,
+    interpreter: Interpreter,
+) -> Comparison:
+    """Plays the second sensor, too; `job` and `levels` are the first one's."""
+    # The range that was stated is the first one's, unless codes need one.
+    stated = args.full_scale if recordings[1].full_code is not None else None
+    options = argparse.Namespace(**{**vars(args), "full_scale": stated})
+    blocks, other_job = _prepared(recordings[1], options)
+    if other_job["unit"] != job["unit"]:
+        units = f"{job['unit']} and {other_job['unit']}"
+        raise UserError(f"{args.file}: sensors in {units} are not compared: see --unit")
+    others = [line["rms"] for line in play(blocks, other_job, interpreter)]
+    rates_hz = (job["rate_hz"], other_job["rate_hz"])
+    return compare(recordings, rates_hz, (levels, others), WINDOW_S)
+
+
+def _prepared(
+    recording: Recording, args: argparse.Namespace
+) -> tuple[Iterable[np.ndarray], dict[str, Any]]:
+    """What `play` takes. Raises UserError for what cannot be played."""
     rate_hz = _rate(recording, args.rate)
     unit = args.unit or _unit(recording, args.kind)
     samples, full_scale = _scaled(recording, args.full_scale)
@@ -113,20 +187,7 @@ def run(args: argparse.Namespace) -> int:
         "full_scale": full_scale or range_above(peak),
         "unit": unit,
     }
-    interpreter = find_interpreter()
-    print(
-        f"{recording.name} as {args.played_as} at {rate_hz:g} Hz, range {job['full_scale']:g} "
-        f"{unit}, under {interpreter.text}",
-        file=sys.stderr,
-    )
-    windows = 0
-    for line in play(blocks, job, interpreter):
-        chosen = {key: _short(line[key]) for key in ("t", *_COLUMNS[args.kind])}
-        print(json.dumps(chosen) if args.json else text_of(chosen, unit))
-        windows += 1
-    if not windows:
-        raise UserError(f"{recording.name} is shorter than a window of 200 ms at {rate_hz:g} Hz")
-    return 0
+    return blocks, job
 
 
 def play(
