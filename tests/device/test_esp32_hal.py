@@ -97,6 +97,10 @@ def test_identity_reset_cause_and_watchdog():
     hal.close()  # Ctrl-C: it cannot be stopped, so a timer feeds it
     world.run(60000000)
     assert world.resets == 0
+    for timer in world.timers:  # a soft reset ends them all
+        timer.deinit()
+    world.run(60000000)
+    assert world.resets == 0
     hal.watchdog.start()
     world.run(9000000)
     assert world.resets == 1
