@@ -31,7 +31,7 @@ _IDENTIFY_S = 5
 _IDENTIFY_MOST_S = 600
 POLL_S = 0.02  # from one look at the line to the next
 # A start may take long, and a board that cannot run is not to be reset for ever.
-WATCHDOG_AFTER_MS = 10000
+_WATCHDOG_AFTER_MS = 10000
 # Commands of `service.py` and `reports.py`
 SERVICE = ("calibrate", "calibration", "measure_floor", "counters", "uncertainty")
 REPORTS = ("status", "why", "relearn")
@@ -90,8 +90,6 @@ class App:
         self._layout = layout_of(self._link.describe_crc)
         self._layouts = {self._layout: self._link.describe_crc}
         self._identify_until_ms = 0
-        self._watchdog = getattr(hal, "watchdog", None)
-        self._watchdog_from_ms = self._seen_window_us = 0
         self._lag_ms = 0
         self._heap_free = hal.heap_free()  # from here on after each record, when it is clean
         self._device = device
@@ -118,8 +116,10 @@ class App:
                 if name in REPORTS:
                     from clampdevice.reports import Reports
 
-                    made = Reports(measure, self._link, self._spool, clock, self._heap_free)
-                    made.hardware(self._hal, self._sources)
+                    made = Reports(
+                        measure, self._link, self._spool, clock, self._heap_free, self._hal,
+                        self._sources,
+                    )  # fmt: skip
                 else:
                     from clampdevice.service import Service
 
@@ -241,7 +241,6 @@ class App:
         self._hal.begin(self._device, now_us, describes)
         self._measure.start(now_us)
         now_ms = now_us // 1000
-        self._watchdog_from_ms = now_ms + WATCHDOG_AFTER_MS
         if self._link.boot > 1:
             self._link.tell(self._layers.cut(), now_ms)
         self._event(now_ms, messages.NO_CHANNEL, STARTED, self._hal.reset_cause, __version__)
@@ -264,6 +263,9 @@ class App:
         console, link = self._hal.console, self._link
         view = None
         last_ms = self._clock.now_ms()
+        watchdog = getattr(self._hal, "watchdog", None)
+        watchdog_ms = last_ms + _WATCHDOG_AFTER_MS
+        seen_us = 0
         while True:
             data = console.read()
             while data:
@@ -283,19 +285,13 @@ class App:
             last_ms = now_ms
             blinking = now_ms < self._identify_until_ms
             self._hal.set_led(blinking and now_ms // 125 % 2 == 0)
-            self._feed(now_ms)
+            # Fed if a window was made and this task runs. Whether a gateway answers is no matter:
+            # a reset mends nothing of that. All local, since each name costs memory.
+            window_us = self._measure.window_end_us
+            if watchdog is not None and window_us != seen_us:
+                seen_us = window_us
+                if watchdog.running:
+                    watchdog.feed()
+                elif now_ms >= watchdog_ms:
+                    watchdog.start()
             await asyncio.sleep(POLL_S)
-
-    def _feed(self, now_ms: int) -> None:
-        """Feeds the watchdog if a window was made; that the link's task runs shows by this call.
-
-        Whether a gateway answers is no matter: a reset mends nothing of that.
-        """
-        window_us = self._measure.window_end_us
-        if self._watchdog is None or window_us == self._seen_window_us:
-            return
-        self._seen_window_us = window_us
-        if self._watchdog.running:
-            self._watchdog.feed()
-        elif now_ms >= self._watchdog_from_ms:
-            self._watchdog.start()

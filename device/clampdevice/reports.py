@@ -6,28 +6,19 @@ Owns their answers; loaded for one command at a time.
 from clampdevice.commands import BadArguments
 
 NO_STATE = "board.json has no state: "
-# What a source or a console may count; see their classes.
-_SOURCE = (
-    "overruns", "lost_frames", "laps", "fifo_overruns", "slips", "silences", "torn", "faults",
-    "resyncs", "edges_lost",
-)  # fmt: skip
-_CONSOLE = ("overruns", "line_errors", "stalls")
-_DRIVER = ("strangers",)
 
 
-def _counts(thing, names: tuple) -> dict:
-    """Those of `names` that the thing has."""
-    return {name: getattr(thing, name) for name in names if hasattr(thing, name)}
+def counts(thing) -> dict:
+    """What a source, its driver, its clock or a console counts, of each what it has.
 
-
-def _of_source(source) -> dict:
-    """Its counters, its driver's and its clock's, and its true rate."""
-    found = _counts(getattr(source, "clock", None), _SOURCE)
-    found.update(_counts(source, _SOURCE))
-    found.update(_counts(getattr(source, "driver", None), _DRIVER))
-    if hasattr(source, "rate_hz"):
-        found["rate_hz"] = round(source.rate_hz, 2)
-    return found
+    Found among what it holds: to ask for a name would keep that name for ever.
+    """
+    names = (
+        " overruns lost_frames laps fifo_overruns slips silences torn faults resyncs edges_lost"
+        " line_errors stalls strangers "
+    )
+    held = getattr(thing, "__dict__", {})
+    return {name: held[name] for name in held if " " + name + " " in names}
 
 
 class Reports:
@@ -36,19 +27,15 @@ class Reports:
     Args:
         measure, link, spool, clock: those of the device.
         heap_free: bytes, of the last time that was clean.
+        hal, sources: whose counters `status` tells too; sources by name.
     """
 
-    def __init__(self, measure, link, spool, clock, heap_free: int) -> None:
+    def __init__(self, measure, link, spool, clock, heap_free: int, hal, sources: dict) -> None:
         self._measure = measure
         self._link = link
         self._spool = spool
         self._clock = clock
         self._heap_free = heap_free
-        self._hal = None
-        self._sources: dict = {}
-
-    def hardware(self, hal, sources: dict) -> None:
-        """Whose counters `status` tells too: the HAL, and its sources by name."""
         self._hal = hal
         self._sources = sources
 
@@ -74,10 +61,16 @@ class Reports:
         if link.below is not None:
             told.update(link.below.counts())
         for name in self._sources:
-            told[name] = _of_source(self._sources[name])
-        counts = _counts(getattr(self._hal, "console", None), _CONSOLE)
-        if counts:
-            told["console"] = counts
+            source = self._sources[name]
+            found = counts(getattr(source, "clock", None))
+            found.update(counts(getattr(source, "driver", None)))
+            found.update(counts(source))
+            if hasattr(source, "rate_hz"):
+                found["rate_hz"] = round(source.rate_hz, 2)
+            told[name] = found
+        found = counts(self._hal.console)
+        if found:
+            told["console"] = found
         report = getattr(self._hal, "report", None)
         if report is not None:
             own = report()

@@ -6,7 +6,7 @@ import sys
 
 from clampdevice import app as app_module
 from clampdevice import start
-from clampdevice.app import WATCHDOG_AFTER_MS, App
+from clampdevice.app import App
 from clampdevice.board import check
 from clampdevice.spool import Spool
 
@@ -20,6 +20,7 @@ CONFIG = {
     "channels": [{"key": "input1", "quantity": "input", "index": 0}],
 }
 TURN_MS = 50
+WATCHDOG_AFTER_MS = 10000
 
 
 class Stopped(Exception):
@@ -47,7 +48,8 @@ class Watchdog:
 
 
 class Inputs:
-    edges_lost = 7
+    def __init__(self) -> None:
+        self.edges_lost = 7
 
     def start(self, now_us: int) -> None:
         pass
@@ -62,10 +64,9 @@ class Inputs:
 class Console:
     """Nobody is there. `read` is called once a turn of the link's task; time passes by it."""
 
-    overruns = 3
-
     def __init__(self, hal) -> None:
         self._hal = hal
+        self.overruns = 3
 
     def read(self) -> bytes:
         self._hal.turn()
@@ -243,23 +244,24 @@ def test_ctrl_c_stops_it():
     assert [name for name, _ms in hal.watchdog.calls].count("start") == 1
 
 
-class Clock:
-    slips = 4
+class Counting:
+    """Something with a count."""
 
-
-class Driver:
-    strangers = 5
+    def __init__(self, name: str, value: int) -> None:
+        setattr(self, name, value)
 
 
 class Source:
     """What an accelerometer's source has."""
 
-    rate_hz = 3205.123456
-    overruns = 1
-    lost_frames = 40
-    faults = 2
-    clock = Clock()
-    driver = Driver()
+    def __init__(self) -> None:
+        self.rate_hz = 3205.123456
+        self.overruns = 1
+        self.lost_frames = 40
+        self.faults = 2
+        self.slots = 4
+        self.clock = Counting("slips", 4)
+        self.driver = Counting("strangers", 5)
 
 
 def test_status_tells_what_sources_console_and_hal_count():
