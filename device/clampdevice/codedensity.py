@@ -21,7 +21,7 @@ MOST = 1 << 19
 # relative deviations squared, in 1/65536, and of what chance alone adds to them, in 2**-24.
 SEEN, EXPECTED, USED = 0, CLASSES, 2 * CLASSES
 SQUARES, CHANCE, WORDS = 3 * CLASSES, 3 * CLASSES + 1, 3 * CLASSES + 2
-_CLIP = 512
+_FARTHEST = 80  # in 1/256 of what is expected: beyond it the signal turns there
 
 
 def count(buf, first: int, n: int, stride: int, counts) -> object:
@@ -43,7 +43,8 @@ def weigh(counts, widths, out) -> None:
     """Compares each bin's count with what its neighbours and its class's width promise.
 
     Bins whose neighbours reach a multiple of 512 codes have no part, nor those where the signal's
-    density is too low, too high for 32 bits, or changes by an eighth from one side to the other.
+    density is too low, too high for 32 bits, changes by an eighth from one side to the other, or
+    is far from both in between, as where the signal turns.
 
     Args:
         counts: array('I') of 512.
@@ -70,13 +71,13 @@ def weigh(counts, widths, out) -> None:
                 if abs(a - b) <= a + b >> 4:
                     total = left_width + right_width
                     expected = ((left + right) * width + (total >> 1)) // total
-                    if expected:
+                    off = (abs(here - expected) << 8) // (expected + 1)
+                    if off <= _FARTHEST:
                         out[SEEN + kind] += here
                         out[EXPECTED + kind] += expected
                         out[USED + kind] += 1
-                        off = min(_CLIP, (abs(here - expected) << 8) // expected)
                         out[SQUARES] += off * off
-                        out[CHANCE] += (1 << 24) // expected
+                        out[CHANCE] += (1 << 24) // (expected + 1)
             if k + REACH + 2 == base + BLOCK:
                 break
             left += here - counts[k - REACH]

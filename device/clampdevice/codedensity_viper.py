@@ -47,16 +47,14 @@ def _block(counts: ptr32, widths: ptr32, out: ptr32, base: int) -> object:
             if off <= (a + b) >> 4:
                 total = left_width + right_width
                 expected = ((left + right) * width + (total >> 1)) // total
-                if expected:
+                off = here - expected if here > expected else expected - here
+                off = (off << 8) // (expected + 1)
+                if off <= 80:
                     out[kind] = int(out[kind]) + here
                     out[6 + kind] = int(out[6 + kind]) + expected
                     out[12 + kind] = int(out[12 + kind]) + 1
-                    off = here - expected if here > expected else expected - here
-                    off = (off << 8) // expected
-                    if off > 512:
-                        off = 512
                     out[18] = int(out[18]) + off * off
-                    out[19] = int(out[19]) + 16777216 // expected
+                    out[19] = int(out[19]) + 16777216 // (expected + 1)
         if k + 6 == base + 64:
             break
         left += here - int(counts[k - 4])

@@ -174,6 +174,11 @@ def _last(counts, widths: list, end: int):  # noqa: ANN202 - a tuple, or None if
     outer = sides[0] + sides[1]
     if abs(sides[0] - sides[1]) > outer // 8:
         return None
+    around = outer / 2 / REACH
+    for at in range(max(0, end - 1 - 2 * REACH), min(BINS, end + 2 * REACH)):
+        # Where the signal turns, both sides may be alike by accident.
+        if at != end - 1 and abs(counts[at] - around) > around / 4:
+            return None
     per_lsb = outer / length
     width = inner / per_lsb
     return width, (width + width * width / length) / per_lsb

@@ -18,18 +18,24 @@ at a rate below 784 or above 6,528 Hz. What is left after the last whole window 
 
 A job of `kind` "board" plays all slots of an ADC, or all axes of an accelerometer: `file` holds
 frames of int32, in 1/4096 LSB from the bias; `channels`, and `adc` or `accelerometer`, are as in
-board.json; optional `model` (errors of a chip's own converter), `noise_lsb`, `seed`. Printed are
-objects of one member: `describe`, the list of what each channel's describe() says, NaN as null;
-`window`, a list of `t`, channel and features, where a channel has any; `record`, a list of `t`,
-flags and values.
+board.json; optional `model` (errors of a chip's own converter), `own` (its curve, see
+`linear.table_for`), `noise_lsb`, `seed`. Printed are objects of one member: `describe`, the list
+of what each channel's describe() says, NaN as null; `window`, a list of `t`, channel and features,
+where a channel has any; `record`, a list of `t`, flags and values.
+
+A job of `kind` "curve" plays nothing: `file` holds the counts of 512 bins as uint32, see
+`codedensity.count`, of a `chip`; printed is `curve`, stretches and weights by
+`refinement.refine`. Of `kind` "thresholds": those of a `model` or of `own`, by `linear`.
 """
 
 import json
 import math
 import sys
+from array import array
 
-from clampdevice import board, kernels
+from clampdevice import board, kernels, linear
 from clampdevice.feature import STANDARD_GRAVITY_M_S2
+from clampdevice.hal.sim.errors import curve_of
 from clampdevice.hal.sim.playback import Playback
 from clampdevice.measure import Measurement
 
@@ -49,6 +55,16 @@ def run(job: dict, file, write) -> int:
     """
     if job.get("kind") == "board":
         return _run_board(job, file, write)
+    if job.get("kind") == "curve":
+        from clampdevice.refinement import refine
+
+        made = refine(array("I", file.read()), job["chip"])
+        write({"curve": [made.stretches, made.weights]})
+        return 1
+    if job.get("kind") == "thresholds":
+        own = job.get("own") or curve_of(job["model"])
+        write({"thresholds": list(linear.thresholds(*own))})
+        return 1
     for key in _NUMBERS:
         if not isinstance(job.get(key), (int, float)) or job[key] <= 0:
             raise JobError(f"{key} must be a number above 0, not {job.get(key)!r}")
@@ -106,7 +122,8 @@ def _run_board(job: dict, file, write) -> int:
         file, part["rate_hz"], part["slots"], None, zero_lsb, rails,
         job.get("noise_lsb", 0), job.get("seed", 0), job.get("model"),
     )  # fmt: skip
-    measure = Measurement(config, {name: source})
+    lut = linear.table_for(config, job["own"]) if "own" in job else None
+    measure = Measurement(config, {name: source}, lut=lut)
     count = 0
 
     def on_window(channel: int, end_us: int, features: dict) -> None:

@@ -2,14 +2,14 @@
 
 Owns the order of the sections and the words above them. What is measured is the firmware's own
 code, run by `chain.py`; waves and truth are `waves.py`, the sections `ideal.py`, `chip.py`,
-`mains.py` and `power.py`. Of a vibration, motion and sensor are `shaken.py`, the sections
-`velocity.py` and `shape.py`. Needs no data but its own: the document is the same wherever it is
-made.
+`refined.py`, `mains.py` and `power.py`. Of a vibration, motion and sensor are `shaken.py`, the
+sections `velocity.py` and `shape.py`. Needs no data but its own: the document is the same wherever
+it is made.
 """
 
 from __future__ import annotations
 
-from clamptools.accuracy import chip, ideal, mains, power, shape, velocity
+from clamptools.accuracy import chip, ideal, mains, power, refined, shape, velocity
 from clamptools.accuracy.report import summary
 from clamptools.errors import UserError
 from clamptools.interpreter import find_interpreter
@@ -28,10 +28,6 @@ of their converter, which five RP2040 and five RP2350 boards gave (source in
 `device/clampdevice/linear.py`). The sections on vibration name their sensor.
 
 A target that is missed is listed as missed. No number here is adjusted."""
-
-_ROOM = """## Not in here yet
-
-- A table refined on the board itself, which would take the differences between boards away."""
 
 
 def render() -> str:
@@ -54,6 +50,7 @@ def render() -> str:
         chip.boards("rp2040", chip.GOOD_ZERO_LSB),
         chip.bias("rp2040"),
         chip.boards("rp2350", chip.GOOD_ZERO_LSB),
+        refined.refined(),
         ideal.windows(),
         ideal.drift(),
         mains.frequency(),
@@ -67,5 +64,5 @@ def render() -> str:
         shape.lines(),
     ]
     verdicts = [verdict for section in sections for verdict in section.verdicts]
-    parts = [_HEAD, summary(verdicts), *(section.text() for section in sections), _ROOM]
+    parts = [_HEAD, summary(verdicts), *(section.text() for section in sections)]
     return "\n\n".join(parts) + "\n"

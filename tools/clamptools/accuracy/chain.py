@@ -40,6 +40,7 @@ class Setup:
             as the noise floor, if there is any noise.
         zero_lsb: The bias in codes.
         seed: Of the noise.
+        own: Stretches and weights of the table instead of what `linearise` names.
     """
 
     model: str | None = None
@@ -47,6 +48,7 @@ class Setup:
     noise_lsb: float = 0.0
     zero_lsb: float = ZERO_LSB
     seed: int = 1
+    own: tuple[tuple[tuple[int, ...], ...], tuple[int, ...]] | None = None
 
     @property
     def floor_lsb(self) -> float:
@@ -129,6 +131,11 @@ def _job(setup: Setup, channels: Sequence[dict[str, Any]], slots: int) -> dict[s
         "noise_lsb": setup.noise_lsb,
         "seed": setup.seed,
         **({"model": setup.model} if setup.model else {}),
+        **(
+            {"own": dict(zip(("stretches", "weights"), setup.own, strict=True))}
+            if setup.own
+            else {}
+        ),
     }
 
 

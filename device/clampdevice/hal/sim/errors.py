@@ -79,7 +79,8 @@ def model_names() -> tuple:
     return tuple(names)
 
 
-def _curve(name: str) -> tuple:
+def curve_of(name: str) -> tuple:
+    """(stretches, weights) of a model, as `linear.curve` has them. Raises ValueError."""
     if name in CHIPS:
         return curve(name)
     for row in _BOARDS:
@@ -104,7 +105,7 @@ def converter(name: str) -> array:
     Raises:
         ValueError: no such model.
     """
-    stretches, weights = _curve(name)
+    stretches, weights = curve_of(name)
     low = low_bits(weights)
     result = array("H", range(_LOW + 16))
     for code in range(_LOW):
