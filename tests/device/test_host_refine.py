@@ -1,16 +1,20 @@
 """A chip's own ADC curve at start: used, or refused and told; and from samples to the table."""
 
+import asyncio
 import json
 from array import array
 from pathlib import Path
 
 import numpy as np
 import pytest
+import test_app
 
 from clampdevice import board, curvefile, linear, start
+from clampdevice.app import App
 from clampdevice.files import Files
 from clampdevice.hal.sim import errors
 from clampdevice.refinement import Refinement
+from clampdevice.spool import Spool
 from support.micropython import run_micropython
 
 CHIP_ID = "e66118604b2f4c2a"
@@ -24,6 +28,7 @@ BOARD = {
 }
 # Two minutes of a large sine into a simulated device whose converter is one board's.
 FLOW = """
+import asyncio
 import json
 import os
 import sys
@@ -168,3 +173,13 @@ def test_from_samples_to_the_table_in_use(tmp_path: Path) -> None:
         found = own["stretches"][step][1] - own["stretches"][step - 1][2] - sum(own["weights"])
         wanted = true[step][1] - true[step - 1][2] - sum(weights)
         assert abs(found - wanted) / 64 < 3 * refined["step_lsb"] < 1
+
+
+def test_a_refused_curve_is_told_as_a_fault() -> None:
+    spool = Spool(4096, 32)
+    app = App(board.check(test_app.CONFIG), test_app.Hal(2000), spool, None, "adccurve.json: bad")
+    with pytest.raises(test_app.Stopped):
+        asyncio.run(app.run())
+    kept = [bytes(spool.payload(spool.oldest_seq + i)) for i in range(len(spool))]
+    assert any(b"adccurve.json: bad" in payload for payload in kept)
+    assert app._measure.faults == 1
