@@ -147,7 +147,7 @@ class Refiner:
         self._kept = False
 
     def _finish(self, counting: Counting) -> dict:
-        self._stop()
+        # Without memory or flash it fails and keeps the counts: it can be asked for again.
         with Borrowed():
             from clampdevice import curvefile, refinement
             from clampdevice.service import date_of
@@ -155,10 +155,12 @@ class Refiner:
             try:
                 made = refinement.refine(counting.counts, self._chip)
             except refinement.RefinementError as error:
+                self._stop()
                 raise BadArguments(counting.channel.key + ": " + str(error))
             date = date_of(self._clock.utc_ms())
             data = curvefile.pack(self._chip, self._chip_id, date, made)
             self._files.write_file(curvefile.FILE, data)
+        self._stop()
         self._kept = True
         told = self._told()
         told["state"] = "kept"
