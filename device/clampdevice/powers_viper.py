@@ -4,7 +4,7 @@ import micropython
 
 
 @micropython.viper
-def add_powers(out: ptr16, first: int, end: int, halves: ptr32) -> None:
+def add_powers(out: ptr16, first: int, end: int, halves: ptr32) -> object:
     low = 0
     high = 0
     while first < end:

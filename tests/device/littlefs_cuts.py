@@ -13,7 +13,7 @@ import json
 import os
 import sys
 
-import vfs
+import vfs  # pyright: ignore[reportMissingImports] - MicroPython's
 
 HERE = sys.argv[0].rsplit("/", 1)[0] if "/" in sys.argv[0] else "."
 sys.path.insert(0, HERE)
@@ -41,7 +41,7 @@ class Disk:
 
     def __init__(self, data: bytearray) -> None:
         self.data = data
-        self.before = None
+        self.before: object = None
         self.operations = 0
 
     def readblocks(self, block: int, buf: bytearray, offset: int = 0) -> None:
@@ -63,7 +63,7 @@ class Disk:
 
     def _change(self, at: int, new: bytes) -> None:
         self.operations += 1
-        if self.before is not None:
+        if callable(self.before):
             self.before(at, new)
         self.data[at : at + len(new)] = new
 

@@ -202,7 +202,7 @@ def test_another_size_starts_anew_and_reads_nothing_old():
     ring = FlashRing(flash, 12)
     for number in range(1500):
         _put(ring, _item(number, 40))
-    ring.make_note = lambda: b"kept"
+    ring.make_note = lambda: b"kept"  # pyright: ignore[reportAttributeAccessIssue]
     ring.save()
     _settle(ring)
     again = FlashRing(flash, 9)
@@ -261,7 +261,7 @@ class _Run:
             ring.flush()
         elif kind == 1:
             self.notes.append(b"note" + str(self.number).encode())
-            ring.make_note = lambda: self.notes[-1]
+            ring.make_note = lambda: self.notes[-1]  # pyright: ignore[reportAttributeAccessIssue]
             ring.save()
         elif kind < (8 if self.drains else 3):
             for _ in range(rng.below(60)):

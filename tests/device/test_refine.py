@@ -185,6 +185,7 @@ def _refiner(channel: _Channel, files: _Files, lut) -> Refiner:
 
 def _counted(refiner: Refiner, counts: array) -> None:
     counting = refiner._counting
+    assert counting is not None
     counting.left = 0
     counting.counts[:] = counts
 

@@ -292,3 +292,8 @@ def test_the_board_is_checked():
             assert says in str(error), (says, str(error))
         else:
             raise AssertionError(says)
+
+
+def test_the_compiled_loops_are_taken_where_there_are_any():
+    plain = powers.add_powers is powers.plain_add_powers
+    assert plain == (kernels.FORM == "reference")

@@ -231,7 +231,7 @@ def test_a_calibration_by_gravity_counts_in_every_feature():
     assert abs(values["mean_z"] - read["mean_z"]) < 1e-4
     vector = math.sqrt((1.02 * 3.0) ** 2 + (0.98 * 4.0) ** 2 + 144)
     assert abs(values["a"] / vector - 1) < 1e-3
-    assert abs(channel.level / vector - 1) < 1e-3
+    assert abs((channel.level or 0.0) / vector - 1) < 1e-3
     try:
         _channel(gain=[1.0, 1.0])
     except ValueError as error:
