@@ -5,7 +5,7 @@ bits, which a chip's small integers have not: sums are kept in halves of 16 bits
 """
 
 
-def add_powers(out, first: int, end: int, halves) -> None:
+def add_powers(out, first: int, end: int, halves) -> object:
     """Adds words `first` to `end` - 1, at most 65,536: low halves to halves[0], high to [1]."""
     low = high = 0
     for k in range(first, end):
