@@ -27,13 +27,13 @@ def step(name):
 last = time.ticks_ms()
 step("prompt")
 from clampdevice import start
-start._collect_every(8192)
+start.loading(True)
 config = start._read_board()
 step("board")
 hal = start.open_hal(config)
 step("hal")
 app = start._make_app(config, hal)
-start._collect_every(-1)
+start.loading(False)
 step("app")
 import micropython
 micropython.qstr_info()

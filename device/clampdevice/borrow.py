@@ -1,11 +1,24 @@
-"""Modules for one use: off the heap again when it is over.
+"""Modules and the heap: how they come without breaking it up, and how those for one use go.
 
-Owns what is forgotten. What somebody took from such a module lives as long as whoever took it.
+What somebody took from a module that left lives as long as whoever took it.
 """
 
+import gc
 import sys
 
 _OURS = "clampdevice."
+_LOADING_BYTES = 8192
+
+
+def loading(begins: bool) -> None:
+    """Collects now and, while modules are loaded, again after every 8 KB; then when it is full.
+
+    What an import leaves behind would lie between what stays, and keep the rest apart for ever.
+    """
+    gc.collect()
+    threshold = getattr(gc, "threshold", None)  # CPython has none
+    if threshold:
+        threshold(_LOADING_BYTES if begins else -1)
 
 
 class Borrowed:

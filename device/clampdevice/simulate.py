@@ -16,6 +16,7 @@ import json
 import sys
 
 from clampdevice import board
+from clampdevice.borrow import loading
 
 STEP_US = 20000
 
@@ -27,8 +28,7 @@ def run(job: dict, write) -> None:
         ValueError: the board cannot be used.
     """
     config = board.check(job["board"])
-    # Code before buffers: it is compiled in large pieces, and needs the heap whole.
-    from clampdevice import kernels  # noqa: F401
+    loading(True)
     from clampdevice.measure import Measurement
 
     until_us = int(1000000 * job["seconds"])
@@ -51,6 +51,7 @@ def run(job: dict, write) -> None:
 
 def _run(config: dict, sources: dict, until_us: int, job: dict, write, make) -> None:
     measure = make(config, sources)
+    loading(False)
     measure.on_event = lambda *fields: write(["event"] + list(fields))
     if job.get("records"):
         measure.on_record = lambda end_ms, _n, flags, values: write(

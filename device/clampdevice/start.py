@@ -2,27 +2,16 @@
 
 Owns the order. What is large comes first, while the heap is whole: a chip's ring of samples, 32 KB
 and more in one piece at an aligned address, then the spool and the ADC's table. The firmware's
-other modules would lie scattered over it; they are loaded with the collector at their heels,
-because what an import leaves behind would keep them apart for ever. What a board does not ask for
-is not loaded, and what is needed once leaves the heap again; see docs/memory.md.
+other modules would lie scattered over it; they are loaded with the collector at their heels. What
+a board does not ask for is not loaded, and what is needed once leaves again; see docs/memory.md.
 """
 
 import asyncio
 import gc
 import json
 
-from clampdevice.borrow import Borrowed
+from clampdevice.borrow import Borrowed, loading
 from clampdevice.hal import open_hal
-
-_IMPORT_BYTES = 8192
-
-
-def _collect_every(size: int) -> None:
-    """Collects now, and again after `size` bytes were allocated; -1: when the heap is full."""
-    gc.collect()
-    threshold = getattr(gc, "threshold", None)  # CPython has none
-    if threshold:
-        threshold(size)
 
 
 def _read_board() -> dict:
@@ -72,13 +61,13 @@ def _make_table(config: dict, hal) -> tuple:
 
 def main() -> None:
     """Starts the firmware from the board.json of the working directory."""
-    _collect_every(_IMPORT_BYTES)
+    loading(True)
     config = _read_board()
     gc.collect()
     hal = open_hal(config)
     try:
         app = _make_app(config, hal)
-        _collect_every(-1)  # from here on only where it is chosen
+        loading(False)  # from here on only where it is chosen
         asyncio.run(app.run())
     except KeyboardInterrupt:
         pass  # Ctrl-C leaves the prompt to mpremote

@@ -46,7 +46,7 @@ MILL_TURNING = 5.0
 MILL_RATE_HZ = 10.0
 MILL_RUNS = 18
 # The whole chain in a PC's objects, which are twice as wide as a chip's.
-HEAP = "1m"
+HEAP = "512k"
 
 
 @dataclass
