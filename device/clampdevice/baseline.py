@@ -39,6 +39,7 @@ class Baseline:
         self._count = 0
         self._saved = 0
         self._due_us = 0
+        self._failed = False  # the last attempt
         self.failed_saves = 0
         if files is not None:
             self._open(files.read_file(self._name))
@@ -78,12 +79,15 @@ class Baseline:
         self._save()
 
     def keep(self, now_us: int) -> bool:
-        """Writes it if that is due: each minute while it is being learned, once at its end."""
+        """Writes it if that is due: each minute while it is being learned, once at its end.
+
+        What could not be written waits a minute, since each attempt may stop the board for long.
+        """
         if self._files is None or self.windows == self._saved:
             return False
         if not self._due_us:
             self._due_us = now_us + SAVE_US
-        if now_us < self._due_us and self.windows < WINDOWS:
+        if now_us < self._due_us and (self.windows < WINDOWS or self._failed):
             return False
         self._due_us = now_us + SAVE_US
         return self._save()
@@ -108,6 +112,8 @@ class Baseline:
             self._files.write_file(self._name, data)
         except OSError:
             self.failed_saves += 1  # shown by the command `why`; tried again when next due
+            self._failed = True
             return False
+        self._failed = False
         self._saved = self.windows
         return True

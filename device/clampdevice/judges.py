@@ -71,6 +71,7 @@ class Status:
                 "of": channel.key,
                 "level": short(baseline.level),
                 "learning": [baseline.windows, _BASELINE_WINDOWS],
+                "failed_saves": baseline.failed_saves,
             }
         return answer
 

@@ -55,6 +55,7 @@ class Reports:
             "lost_samples": measure.lost_samples,
             "faults": measure.faults,
             "rx_errors": link.rx_errors,
+            "rx_other": link.rx_unknown + link.rx_refused,
             "answers_dropped": link.answers_dropped,
             "heap_free": self._heap_free,
         }

@@ -165,11 +165,14 @@ def test_powers_are_summed_beyond_31_bits():
 class Files:
     def __init__(self) -> None:
         self.files: dict = {}
+        self.broken = False
 
     def read_file(self, name: str) -> bytes:
         return self.files.get(name, b"")
 
     def write_file(self, name: str, data: bytes) -> None:
+        if self.broken:
+            raise OSError(28)
         self.files[name] = bytes(data)
 
 
@@ -236,6 +239,7 @@ def test_the_ratio_counts_windows_of_work_alone():
         "of": "vibration1",
         "level": None,
         "learning": [0, WINDOWS],
+        "failed_saves": 0,
     }
     assert windows(WINDOWS + 1, 9.0, 2.0) is not None
     windows(10, 1.0, 0.3)
@@ -244,6 +248,19 @@ def test_the_ratio_counts_windows_of_work_alone():
     ratio = windows(5, 9.0, 5.0)
     assert ratio is not None and abs(ratio - 2.5) < 0.01
     assert abs(status.why()["baseline"]["level"] - 2.0) < 0.01
+
+
+def test_a_baseline_that_cannot_be_kept_waits_a_minute_and_is_counted():
+    files = Files()
+    files.broken = True
+    baseline = Baseline("vibration1", files)
+    for _ in range(WINDOWS):
+        baseline.take(2.0)
+    for second in range(1, 121):
+        assert not baseline.keep(1000000 * second)
+    assert baseline.failed_saves == 2
+    files.broken = False
+    assert baseline.keep(121000000) and baseline.failed_saves == 2
 
 
 def test_zones_only_of_a_declared_machine():
