@@ -11,31 +11,17 @@ from pathlib import Path
 
 import pytest
 
-_MEASURED = pytest.StashKey[list[str]]()
+from support.measured import pytest_configure, pytest_terminal_summary, report_line
 
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Makes room for the lines of `measured`."""
-    config.stash[_MEASURED] = []
-
-
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    """Prints what the tests measured."""
-    lines = config.stash[_MEASURED]
-    if lines:
-        terminalreporter.section("measured on the emulated board")
-        for line in lines:
-            terminalreporter.line(line)
+__all__ = ("pytest_configure", "pytest_terminal_summary", "report_line")
 
 
 @pytest.fixture
-def measured(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Adds a line to the closing report, and says it at once."""
+def measured(request: pytest.FixtureRequest, report_line: Callable) -> Callable[[str], None]:
+    """Adds a line to the closing report, and says it at once: these tests take minutes."""
 
     def tell(line: str) -> None:
-        request.config.stash[_MEASURED].append(f"{request.node.name}: {line}")
+        report_line(f"{request.node.name}: {line}")
         print(line, flush=True)
 
     return tell

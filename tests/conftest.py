@@ -6,32 +6,11 @@ from pathlib import Path
 import pytest
 
 from support import ports
+from support.measured import pytest_configure, pytest_terminal_summary, report_line
 from support.mosquitto import Mosquitto
 from support.skips import ROOT, need_debian, shared_path
 
-_MEASURED = pytest.StashKey[list[str]]()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Makes room for the lines of `report_line`."""
-    config.stash[_MEASURED] = []
-
-
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    """Prints what the tests measured."""
-    lines = config.stash[_MEASURED]
-    if lines:
-        terminalreporter.section("measured")
-        for line in lines:
-            terminalreporter.line(line)
-
-
-@pytest.fixture
-def report_line(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Adds a line to the closing report: a number with its unit, and what was measured."""
-    return request.config.stash[_MEASURED].append
+__all__ = ("pytest_configure", "pytest_terminal_summary", "report_line")
 
 
 @pytest.fixture(scope="session")

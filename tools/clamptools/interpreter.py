@@ -56,6 +56,25 @@ class Interpreter:
             )
         return environment
 
+    def lines(self, script: str, *arguments: str, heap: str = HEAP) -> list[str]:
+        """What `script` of the folder clampdevice prints until it ends.
+
+        Raises:
+            UserError: It failed; with its last words.
+        """
+        done = subprocess.run(
+            self.command(device_dir() / "clampdevice" / script, *arguments, heap=heap),
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            words = (done.stderr + done.stdout).strip().splitlines()
+            raise UserError(f"the firmware refused it: {words[-1] if words else 'no word'}")
+        return done.stdout.splitlines()
+
 
 def find_interpreter() -> Interpreter:
     """Returns the interpreter for simulated devices.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,8 +18,6 @@ from typing import Any
 import numpy as np
 
 from clamptools.boards import read_board
-from clamptools.data import device_dir
-from clamptools.errors import UserError
 from clamptools.interpreter import Interpreter, find_interpreter
 from clamptools.machines import MACHINES, board_of, scenario
 from clamptools.replay import ENVELOPE_RATE_HZ, envelope, range_above
@@ -238,19 +235,8 @@ def simulate(job: Mapping[str, Any], interpreter: Interpreter) -> list[list[Any]
     with tempfile.TemporaryDirectory(prefix="clampwork-bench-") as folder:
         path = Path(folder) / "job.json"
         path.write_text(json.dumps(job))
-        script = device_dir() / "clampdevice" / "simulate.py"
-        done = subprocess.run(
-            interpreter.command(script, str(path), heap=HEAP),
-            env=interpreter.environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    if done.returncode != 0:
-        words = (done.stderr + done.stdout).strip().splitlines()
-        raise UserError(f"the firmware refused it: {words[-1] if words else 'no word'}")
-    return [[*json.loads(line), job["seconds"]] for line in done.stdout.splitlines()]
+        lines = interpreter.lines("simulate.py", str(path), heap=HEAP)
+    return [[*json.loads(line), job["seconds"]] for line in lines]
 
 
 def scored(name: str, lines: Sequence[Sequence[Any]], truth: Callable[[int], np.ndarray]) -> Score:

@@ -7,7 +7,6 @@ made one ampere, so that numbers are in LSB throughout. Knows nothing of tables 
 from __future__ import annotations
 
 import json
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from clamptools.accuracy.waves import PLAYED_PER_LSB, RATE_HZ, WINDOW
-from clamptools.data import device_dir
 from clamptools.errors import UserError
 from clamptools.interpreter import find_interpreter
 from clampwire import values
@@ -152,20 +150,9 @@ def run_jobs(
         paths = [folder / f"job{number}.json" for number in range(len(jobs))]
         for path, job in zip(paths, jobs, strict=True):
             path.write_text(json.dumps({**job, "file": str(folder / "samples")}))
-        script = device_dir() / "clampdevice" / "replay.py"
-        done = subprocess.run(
-            interpreter.command(script, *map(str, paths), heap=_HEAP),
-            env=interpreter.environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    if done.returncode != 0:
-        words = (done.stderr + done.stdout).strip().splitlines()
-        raise UserError(f"the firmware refused it: {words[-1] if words else 'no word'}")
+        lines = interpreter.lines("replay.py", *map(str, paths), heap=_HEAP)
     told: list[list[tuple[str, Any]]] = []
-    for line in done.stdout.splitlines():
+    for line in lines:
         ((kind, content),) = json.loads(line).items()
         if kind == "describe":  # the first line of a job
             told.append([])

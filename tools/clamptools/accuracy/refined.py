@@ -7,7 +7,6 @@ Owns the section, and the signal that the boards are refined by. The estimate is
 from __future__ import annotations
 
 import json
-import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,8 +19,6 @@ from clamptools.accuracy.chip import BOARDS, CALIBRATED_AT, GOOD_ZERO_LSB, PEAKS
 from clamptools.accuracy.ideal import NOISE_LSB
 from clamptools.accuracy.report import Section, Verdict, Worst, percent, span, whole
 from clamptools.accuracy.waves import RATE_HZ, SINE, record_rms
-from clamptools.data import device_dir
-from clamptools.errors import UserError
 from clamptools.interpreter import find_interpreter
 
 # As of clampdevice.refine, codedensity and linear.
@@ -57,19 +54,8 @@ def _ask(jobs: Sequence[dict[str, Any]], contents: Sequence[bytes] = ()) -> list
             file = path.with_suffix(".bin")
             file.write_bytes(contents[i] if contents else b"")
             path.write_text(json.dumps({**job, "file": str(file)}))
-        done = subprocess.run(
-            interpreter.command(
-                device_dir() / "clampdevice" / "replay.py", *map(str, paths), heap="2m"
-            ),
-            env=interpreter.environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    if done.returncode != 0:
-        raise UserError(f"the firmware refused it: {(done.stderr + done.stdout).strip()[-200:]}")
-    return [next(iter(json.loads(line).values())) for line in done.stdout.splitlines()]
+        lines = interpreter.lines("replay.py", *map(str, paths), heap="2m")
+    return [next(iter(json.loads(line).values())) for line in lines]
 
 
 def thresholds(jobs: Sequence[dict[str, Any]]) -> list[np.ndarray]:
