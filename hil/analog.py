@@ -9,7 +9,8 @@ START_MANY one begins every max(96, 1 + DIV) cycles; a full FIFO drops the new s
 OVER; after each conversion AINSEL moves to the next channel of RROBIN.
 """
 
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 
 from rp2040py.peripherals import adc
 from rp2040py.rp2040 import RP2040
@@ -26,6 +27,7 @@ class Adc(adc.RPADC):
     """`signals` maps an input (0 to 3: GPIO 26 to 29, 4: temperature) to a function of seconds.
 
     Attributes:
+        thresholds: the signal at which each code begins, rising; None is an ideal converter.
         begun: conversions begun since power-up.
         dropped: samples that found the FIFO full.
         pushed: samples that went into the FIFO.
@@ -35,6 +37,7 @@ class Adc(adc.RPADC):
         super().__init__(rp2040, "ADC")
         self.fifo = FIFO(FIFO_DEPTH)
         self.signals: dict[int, Signal] = {}
+        self.thresholds: Sequence[float] | None = None
         self.begun = self.dropped = self.pushed = 0
         self._clock = rp2040.clock
         self._channel = 0
@@ -74,7 +77,7 @@ class Adc(adc.RPADC):
         else:
             # sampled at the beginning of the conversion
             at_s = (self._clock.nanos - CONVERSION_CYCLES * CYCLE_NS) * 1e-9
-            value = min(4095, max(0, round(signal(at_s))))
+            value = self._code(signal(at_s))
         self.busy = False
         self.result = value
         self._advance(channel)
@@ -90,6 +93,11 @@ class Adc(adc.RPADC):
         if self._due:
             self._due = False
             self._begin()
+
+    def _code(self, level: float) -> int:
+        if self.thresholds is not None:
+            return max(0, bisect_right(self.thresholds, level) - 1)
+        return min(4095, max(0, round(level)))
 
     def _advance(self, channel: int) -> None:
         chosen = self.cs >> adc.CS_RROBIN_SHIFT & adc.CS_RROBIN_MASK
