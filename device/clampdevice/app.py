@@ -11,7 +11,7 @@ from clampdevice.analog import AnalogChannel
 from clampdevice.bootcount import BootCount
 from clampdevice.borrow import Borrowed
 from clampdevice.calibration import CalibrationStore
-from clampdevice.clock import Clock
+from clampdevice.clock import TICKS_PERIOD, Clock
 from clampdevice.commands import Commands, seconds_of
 from clampdevice.files import Files
 from clampdevice.kernels import stuff
@@ -259,12 +259,22 @@ class App:
             behind = handled and measure.due(clock.now_us())
             await asyncio.sleep(0 if behind else measure.turn_s)
 
+    def _blinks(self) -> bool:
+        """Whether the light that shows which board this is should be on now."""
+        now_ms = self._clock.now_ms()
+        if now_ms >= self._identify_until_ms:
+            self._identify_until_ms = 0
+            return False
+        return now_ms // 125 % 2 == 0
+
     async def _talk(self) -> None:
         console, link = self._hal.console, self._link
         view = None
-        last_ms = self._clock.now_ms()
+        clock = self._clock
+        last = clock.ticks()
+        pause_ms = round(1000 * POLL_S)
         watchdog = getattr(self._hal, "watchdog", None)
-        watchdog_ms = last_ms + _WATCHDOG_AFTER_MS
+        watchdog_ms = clock.now_ms() + _WATCHDOG_AFTER_MS
         seen_us = 0
         while True:
             data = console.read()
@@ -280,11 +290,11 @@ class App:
                 view = view[count:]
                 if view:
                     break  # the host reads no faster; go on next time
-            now_ms = self._clock.now_ms()
-            self._lag_ms = max(self._lag_ms, now_ms - last_ms - round(1000 * POLL_S))
-            last_ms = now_ms
-            blinking = now_ms < self._identify_until_ms
-            self._hal.set_led(blinking and now_ms // 125 % 2 == 0)
+            ticks = clock.ticks()
+            spent_us = ticks - last if ticks >= last else ticks + TICKS_PERIOD - last
+            self._lag_ms = max(self._lag_ms, spent_us // 1000 - pause_ms)
+            last = ticks
+            self._hal.set_led(self._identify_until_ms > 0 and self._blinks())
             # Fed if a window was made and this task runs. Whether a gateway answers is no matter:
             # a reset mends nothing of that. All local, since each name costs memory.
             window_us = self._measure.window_end_us
@@ -292,6 +302,6 @@ class App:
                 seen_us = window_us
                 if watchdog.running:
                     watchdog.feed()
-                elif now_ms >= watchdog_ms:
+                elif clock.now_ms() >= watchdog_ms:
                     watchdog.start()
             await asyncio.sleep(POLL_S)

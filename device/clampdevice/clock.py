@@ -6,6 +6,7 @@ gateway maps it to UTC.
 """
 
 TICKS_PERIOD = 1 << 30
+_MASK = TICKS_PERIOD - 1  # the largest number that is no object on a chip's heap
 
 
 class Clock:
@@ -13,14 +14,18 @@ class Clock:
 
     def __init__(self, ticks_us) -> None:
         self._ticks_us = ticks_us
-        self._last = ticks_us() % TICKS_PERIOD
+        self._last = self.ticks()
         self._total_us = 0
         self._utc_offset_ms = 0
 
+    def ticks(self) -> int:
+        """Microseconds modulo `TICKS_PERIOD`: for a short time that may cost no heap."""
+        return self._ticks_us() & _MASK
+
     def now_us(self) -> int:
         """Microseconds since this clock was made, never decreasing."""
-        ticks = self._ticks_us() % TICKS_PERIOD
-        self._total_us += (ticks - self._last) % TICKS_PERIOD
+        ticks = self.ticks()
+        self._total_us += (ticks - self._last) & _MASK
         self._last = ticks
         return self._total_us
 

@@ -105,7 +105,8 @@ class Spool:
         self.losses: list[Loss] = []
 
     def __len__(self) -> int:
-        return (self.next_seq - self.oldest_seq) & _MASK
+        count = self.next_seq - self.oldest_seq
+        return count if count >= 0 else count & _MASK  # the mask alone is an object on the heap
 
     def put(self, payload: bytes) -> int:
         """Keep a payload that carries `next_seq`; returns that number.

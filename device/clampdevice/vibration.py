@@ -8,6 +8,7 @@ without gravity, peak, crest factor, kurtosis, and velocity RMS from 10 to 1000 
 from array import array
 from math import nan, pi, sqrt
 
+from clampdevice.borrow import Borrowed
 from clampdevice.feature import STANDARD_GRAVITY_M_S2, signed, unsigned, without_noise
 from clampdevice.vibrationnames import is_extra
 from clampdevice.window import FRAC_BITS, Window
@@ -65,8 +66,9 @@ class _Axis:
             _s, q, n = self._kernels.read_acc(self._v_acc)
             self._kernels.clear_acc(self._v_acc)
             self.v_q, self.v_n = (q, n) if settled else (0, 0)
-            self.record_v_q += self.v_q
-            self.record_v_n += self.v_n
+            if settled:
+                self.record_v_q += q
+                self.record_v_n += n
         if self.mom:
             self._close_moments()
 
@@ -131,7 +133,10 @@ class VibrationChannel:
         self._range_m_s2 = half * m_s2_per_lsb
         self._rate_hz = source.rate_hz
         velocity = any(key.startswith("v_") or key == "zone" for key in self._features)
-        design = kernels.velocity_design(source.rate_hz) if velocity else None
+        design = None
+        if velocity:
+            with Borrowed():
+                design = kernels.velocity_design(source.rate_hz)
         self._axes = tuple(
             _Axis(kernels, slot, source.slots, half, design) for slot in range(len(axes))
         )
@@ -272,9 +277,7 @@ class VibrationChannel:
             if moments is not None and moments[0]:
                 kurtosis = n * moments[1] / (moments[0] * moments[0])
         if v_n:
-            # four fractional bits more: Q / n < 2**52, so 2**56 fits the root
-            v = self._kernels.isqrt((v_q << 4) // v_n) / 4
-            v = v * self._axes[number].v_scale * scale / STANDARD_GRAVITY_M_S2
+            v = sqrt(v_q / v_n) * self._axes[number].v_scale * scale / STANDARD_GRAVITY_M_S2
             v = without_noise(v, self._v_floor_mm_s)
         mean = (mean_q - ZERO * _ONE) * scale / _ONE - self._zeros[number]
         return (a, mean, peak, crest, kurtosis, v)

@@ -3,12 +3,19 @@
 Owns the exact integers of a window (200 ms) and their aggregation by mean square to a record;
 results are fixed-point integers in LSB. What an LSB is worth is the channel's business, where a
 window ends the sampler's.
+
+A board closes dozens of windows a second. What a window ends with is made of integers below 2**30
+and of single floats, since every larger integer is two objects on a chip's heap, and what they
+leave behind is most of what the collector is called for.
 """
 
 from array import array
+from math import sqrt
+
+from clampdevice.kernels.words import mean_q, read_sum
 
 FRAC_BITS = 12
-_M2_BITS = 8  # of the sum of squared deviations: (d2 << 8) // n loses less than 1/256 unit**2
+_ONE = 1 << FRAC_BITS
 
 
 class Window:
@@ -56,7 +63,8 @@ class Window:
         self._clear_record()
 
     def _clear_record(self) -> None:
-        self._record_n = self._record_s = self._record_m2 = 0
+        self._record_n = self._record_s = 0
+        self._record_square = 0.0
         self._record_peak_q = self._record_rails = 0
         self._record_low_q = -1
         self._record_high_q = 0
@@ -74,9 +82,8 @@ class Window:
     def close(self) -> None:
         """Ends the window: its results are in the attributes, and in the record."""
         acc = self._acc
-        s, q, n = self._kernels.read_acc(acc)
-        self.n = n
-        self.s = s
+        self.n = n = acc[7]
+        self.s = s = read_sum(acc)
         if not n:
             self.rms_q = self.mean_q = self.peak_q = self.pp_q = self.rails = 0
             return
@@ -85,13 +92,14 @@ class Window:
         if self._lut is not None:
             low, high = self._lut[low], self._lut[high]
         self.rms_q = self._rms_q(acc, bits)
-        self.mean_q = ((s << bits) + (n >> 1)) // n
+        self.mean_q = mean_q(s, n, bits)
         self.pp_q = (high - low) << bits
         self.peak_q = max((high << bits) - self.mean_q, self.mean_q - (low << bits))
         self.rails = acc[6]
         self._record_n += n
         self._record_s += s
-        self._record_m2 += ((n * q - s * s) << _M2_BITS) // n
+        rms = self.rms_q / _ONE
+        self._record_square += rms * rms * n
         self._record_peak_q = max(self._record_peak_q, self.peak_q)
         self._record_rails += self.rails
         if self._record_low_q < 0 or self.rms_q < self._record_low_q:
@@ -103,16 +111,16 @@ class Window:
         """(n, rms_q, mean_q, peak_q, rails) of all windows since the last call; n 0 for none.
 
         The RMS is the root of the mean square around each window's own mean, weighted by its
-        samples, so a window that lost some counts for what it has; the peak is the highest of
-        the windows. `low_q` and `high_q` then are the smallest and the largest RMS of a window.
+        samples, so a window that lost some counts for what it has; to a millionth, by the chip's
+        single floats. The peak is the highest of the windows. `low_q` and `high_q` then are the
+        smallest and the largest RMS of a window.
         """
         n = self._record_n
-        rms_q = mean_q = 0
+        rms_q = mean = 0
         if n:
-            square = (self._record_m2 << (2 * self._frac_bits + 2 - _M2_BITS)) // n
-            rms_q = (self._kernels.isqrt(square) + 1) >> 1
-            mean_q = ((self._record_s << self._frac_bits) + (n >> 1)) // n
-        result = (n, rms_q, mean_q, self._record_peak_q, self._record_rails)
+            rms_q = int(sqrt(self._record_square / n) * _ONE + 0.5)
+            mean = mean_q(self._record_s, n, self._frac_bits)
+        result = (n, rms_q, mean, self._record_peak_q, self._record_rails)
         self.low_q, self.high_q = self._record_low_q, self._record_high_q
         self._clear_record()
         return result

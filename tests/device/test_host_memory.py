@@ -86,7 +86,8 @@ ASKED_FOR = {
     "h3": ("harmonics",),
     "charge": ("counters",),
     "learn": ("judges", "states", "learner", "learn"),
-    "vibration": ("vibration", "vibrationnames", "kernels.viper_block"),
+    "vibration": ("vibration", "vibrationnames", "kernels.viper_velocity"),
+    "kurtosis_z": ("kernels.viper_moments",),
     "ratio_band1": ("vibrationextra", "spectrum", "baseline", "severity", "kernels.viper_fft"),
     "voltage": ("voltage", "power"),
     "role": ("lamps",),
@@ -94,7 +95,7 @@ ASKED_FOR = {
 # Of these a board needs each for a moment: at start, for a command, in an hour.
 NEEDED_ONCE = (
     "board", "names", "linear", "ctclass", "calibrationcheck", "service", "reports", "floor",
-    "refine", "refinement", "codedensity", "curvefile",
+    "refine", "refinement", "codedensity", "curvefile", "kernels.velocityfilter",
 )  # fmt: skip
 NEVER = ("simulate", "replay", "kernels.reference", "kernels.reference_block")
 COMMANDS = [
@@ -199,7 +200,15 @@ def test_only_private_whole_numbers_that_never_change_are_folded() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["hal.rp2.adc", "hal.rp2.converter", "kernels.design", "link", "sampler", "spool", "window"],
+    [
+        "hal.rp2.adc",
+        "hal.rp2.converter",
+        "hal.rp2.entries",
+        "kernels.velocityfilter",
+        "link",
+        "sampler",
+        "spool",
+    ],
 )
 def test_the_firmware_folds_to_the_numbers_that_it_has(name: str) -> None:
     module = importlib.import_module(f"clampdevice.{name}")

@@ -149,6 +149,14 @@ def test_a_page_is_programmed_without_an_erase():
 
 
 def test_a_file_system_that_reaches_into_the_ring_is_left_alone():
-    shrunk = (4096, 4096, 64, 0)
-    assert ring_problem(262144, shrunk) == ""
-    assert "provision" in ring_problem(258048, shrunk)
+    # 60 sectors behind the two of the first file system: to the ring at 62 and no further.
+    files = (4096, 4096, 60, 0)
+    assert ring_problem(62 * 4096, 10 * 4096, 72, files) == ""
+    for start, of in ((61, files), (62, (4096, 4096, 61, 0)), (62, (4096, 4096, 72, 0))):
+        problem = ring_problem(start * 4096, 10 * 4096, 72, of)
+        assert "clampwork prepare PORT" in problem and len(problem) < 256
+
+
+def test_a_ring_that_is_larger_than_the_storage_is_not_used():
+    problem = ring_problem(62 * 4096, 11 * 4096, 72, (4096, 4096, 60, 0))
+    assert "ends at 292 KB" in problem and "has 288 KB" in problem and len(problem) < 256

@@ -152,7 +152,7 @@ KERNELS = (
         "reference_block",
         "buf first n stride bias mom",
         12,
-        ("viper_block", "moments"),
+        ("viper_moments", "moments"),
     ),
     Kernel(
         "moments16",
@@ -160,7 +160,7 @@ KERNELS = (
         "reference_block",
         "buf first n stride bias mom",
         16,
-        ("viper_block", "moments"),
+        ("viper_moments", "moments"),
     ),
     Kernel(
         "velocity",
@@ -168,7 +168,7 @@ KERNELS = (
         "reference_filter",
         _FILTER + " acc",
         16,
-        ("viper_block", "velocity"),
+        ("viper_velocity", "velocity"),
     ),
     Kernel(
         "biquad",
@@ -275,7 +275,8 @@ def inputs(
         "mask": 1,
     }
     if kernel.name == "velocity":
-        named["coef"] = array("i", design.velocity_design(3200)[0])
+        velocity_design = reference_module("velocityfilter").velocity_design
+        named["coef"] = array("i", velocity_design(3200)[0])
         named["state"] = array("i", bytes(32))
     elif kernel.name == "biquad":
         named["coef"] = array("i", design.biquad_design((("lowpass", 400, 0.7071),), 3200))

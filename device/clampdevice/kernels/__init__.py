@@ -12,7 +12,7 @@ constructor, before anything samples.
 
 import sys
 
-from .words import ACC_WORDS, LUT_FRAC_BITS, clear_acc, isqrt, read_acc
+from .words import ACC_WORDS, LUT_FRAC_BITS, VELOCITY_STATE_WORDS, clear_acc, isqrt, read_acc
 
 # Architecture of native code, MicroPython's numbers: 4 is ARMv6-M, 5 to 8 are ARMv7-M and later.
 # Asked first, because compiling the assembler in vain would cost a large part of a small heap.
@@ -48,7 +48,8 @@ reference_filter biquad goertzel velocity
 """
 else:
     PLACES = """\
-viper_block moments velocity
+viper_moments moments
+viper_velocity velocity
 viper_fft fft
 """
 if FORM == "viper":
@@ -67,16 +68,19 @@ thumb_mains biquad cross goertzel linearise
 """
 PLACES += """\
 design BIQUAD_COEF_WORDS BIQUAD_STATE_WORDS CROSS_WORDS GOERTZEL_COEF_WORDS GOERTZEL_STATE_WORDS
-design MOM_WORDS VELOCITY_COEF_WORDS VELOCITY_FRAC_BITS VELOCITY_STATE_WORDS
-design biquad_design fft_amplitude fft_table goertzel_amplitude goertzel_design read_moments
-design velocity_design
+design MOM_WORDS biquad_design fft_amplitude fft_table goertzel_amplitude goertzel_design
+design read_moments
+velocityfilter VELOCITY_COEF_WORDS VELOCITY_FRAC_BITS velocity_design
 """
+
+ONCE = ("velocityfilter",)  # modules that leave with who borrows them
 
 __all__ = (
     "ACC_WORDS",
     "FORM",
     "LUT_FRAC_BITS",
     "PLACES",
+    "VELOCITY_STATE_WORDS",
     "clear_acc",
     "isqrt",
     "read_acc",
@@ -85,12 +89,13 @@ __all__ = (
 
 
 def __getattr__(name: str):  # noqa: ANN202 - a function, or a number of words
-    """Loads the module that has `name`, and keeps what it has of it."""
+    """Loads the module that has `name`, and keeps what it has of it unless it serves once."""
     for line in PLACES.split("\n"):
         words = line.split()
         if name in words[1:]:
             module = __import__(__name__ + "." + words[0], None, None, (name,))
             found = getattr(module, name)
-            globals()[name] = found
+            if words[0] not in ONCE:
+                globals()[name] = found
             return found
     raise AttributeError("clampdevice.kernels has no " + name)

@@ -1,6 +1,6 @@
 """Biquad chain and Goertzel in viper, for chips without assembler.
 
-As viper.py and viper_block.py, to which see for integers of 32 and 64 bits.
+As viper.py and viper_velocity.py, to which see for integers of 32 and 64 bits.
 """
 
 import micropython

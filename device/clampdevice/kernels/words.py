@@ -5,6 +5,7 @@ the words of the other kernels are in design.py. Reading allocates: once a windo
 """
 
 ACC_WORDS = 8
+VELOCITY_STATE_WORDS = 8  # kept here, since what designs the filter leaves
 LUT_FRAC_BITS = 2  # of the entries of a table, see `clampdevice.linear`
 
 
@@ -22,6 +23,20 @@ def clear_acc(acc) -> None:
 def read_acc(acc) -> tuple:
     """Returns (S, Q, n) as Python integers."""
     return acc[0] | acc[1] << 32, acc[2] | acc[3] << 32, acc[7]
+
+
+def read_sum(acc) -> int:
+    """Returns S alone, which as a rule is a small integer and costs no heap; Q never is."""
+    return acc[0] | acc[1] << 32 if acc[1] else acc[0]
+
+
+def mean_q(s: int, n: int, frac_bits: int) -> int:
+    """Returns s / n with `frac_bits` fractional bits, rounded to nearest, for n > 0.
+
+    Integer part first: on a chip the shifted sum would be an object on the heap.
+    """
+    whole = s // n
+    return (whole << frac_bits) + (((s - whole * n) << frac_bits) + (n >> 1)) // n
 
 
 def isqrt(x: int) -> int:

@@ -99,7 +99,7 @@ class AdcSource:
 
     def start(self, now_us: int) -> None:
         """Starts sampling; the first sample of the first block is of the first input."""
-        self._zero = ticks_diff(self._ticks_us(), now_us & TICKS_MASK)
+        self._zero = ticks_diff(self._ticks_us(), now_us)
         self._learn = _LEARN_BLOCKS
         self._sampled = False  # what came before, if anything, is another story
         self._lost = self._rest_cycles = 0
@@ -279,7 +279,7 @@ class AdcSource:
     def _learn_zero(self, now_us: int) -> None:
         """Ticks are read a moment after `now_us`; the shortest moment is nearest the truth."""
         self._learn -= 1
-        off_us = ticks_diff(ticks_diff(self._ticks_us(), now_us & TICKS_MASK), self._zero)
+        off_us = ticks_diff(ticks_diff(self._ticks_us(), now_us), self._zero)
         if off_us < 0:
             self._zero += off_us
             self._end_us -= off_us

@@ -219,7 +219,7 @@ class EntrySource:
                 handed out last.
         """
         ticks = self._ticks_us()
-        off_us = ticks_diff(ticks, now_us & TICKS_MASK)
+        off_us = ticks_diff(ticks, now_us)
         if not self._zeroed or ticks_diff(off_us, self._zero) < 0:
             self._zero = off_us  # the shortest way from `now_us` to here is nearest the truth
             self._zeroed = True
@@ -356,7 +356,7 @@ class EntrySource:
         end = self._due - self._reader.read_us - self._rate.us(WATERMARK - 1)
         result[1] = self._ring.first(block) + SLOTS * frame + 1
         result[2] = n
-        result[3] = now_us + ticks_diff(end, (now_us + self._zero) & TICKS_MASK)
+        result[3] = now_us + ticks_diff(end - self._zero, now_us)
         result[4] = lost
         return result
 

@@ -4,14 +4,12 @@ Times are ticks: microseconds modulo 2**30, small integers on the chip, where ev
 2**30 on is an object on the heap. Differences are good for 8.9 minutes either way.
 """
 
-import sys
-
 TICKS_MASK = 0x3FFFFFFF
 _HALF = 0x20000000
 
 
 def ticks_diff(end: int, start: int) -> int:
-    """`end` - `start` of two ticks, signed."""
+    """`end` - `start` of two ticks, signed; either may be any time in microseconds, too."""
     return ((end - start + _HALF) & TICKS_MASK) - _HALF
 
 
@@ -27,10 +25,8 @@ def ticks_at(words, index: int) -> int:
 
 
 try:
-    from clampdevice.hal.rp2.fast_viper import extremes, ticks_at
+    from clampdevice.hal.rp2.fast_viper import extremes, ticks_at, ticks_diff
 except ImportError:
     pass  # CPython, in tests
-if sys.platform == "rp2":  # elsewhere ticks have another period
-    from time import ticks_diff
 
 __all__ = ("TICKS_MASK", "extremes", "ticks_at", "ticks_diff")

@@ -49,11 +49,11 @@ class UsbConsole:
         count = 0
         chunk, byte = self._chunk, self._byte
         # One by one: how many there are is not told, and asking for too many would wait.
-        while count < CHUNK and self._readable.poll(0):
+        while count < CHUNK and _ready(self._readable):
             self._in.readinto(byte)
             chunk[count] = byte[0]
             count += 1
-        return bytes(chunk[:count])
+        return bytes(chunk[:count]) if count else b""
 
     def write(self, view: memoryview) -> int:
         """Writes what goes out now; the number of bytes taken, 0 if the host does not read."""
@@ -71,10 +71,16 @@ class UsbConsole:
         began = self._ticks_us()
         while True:
             # The poll lets the USB stack do its work, which alone empties the FIFO.
-            room = self._writable.poll(0)
-            if room and not self._mem32[IN_CONTROL] & AVAILABLE:
+            if _ready(self._writable) and not self._mem32[IN_CONTROL] & AVAILABLE:
                 self.hung_up = False
                 return True
             if self.hung_up or ticks_diff(self._ticks_us(), began) > PATIENCE_US:
                 self.hung_up = True
                 return False
+
+
+def _ready(poll) -> bool:
+    """Whether the one stream of a `select.poll` is; `ipoll` makes no list of it."""
+    for _ in poll.ipoll(0):
+        return True
+    return False
