@@ -204,7 +204,9 @@ class Gateway:
         for source in self._sources.values():
             if hasattr(source, "release") and await source.release(seconds, port):
                 return
-        known = [path for source in self._sources.values() for path in source.stats()["ports"]]
+        known = [
+            path for source in self._sources.values() for path in source.stats().get("ports", ())
+        ]
         raise api.PortNotFoundError(
             f"no source has the port {port}: there are {', '.join(known) or 'none'}"
         )
@@ -297,6 +299,8 @@ def _outside(stats: Mapping[str, Any]) -> str:
     refused = stats.get("waiting_refused", 0)
     if refused:
         return f"the broker refuses {refused} messages: see its access list and the log"
+    if stats.get("alarm"):
+        return stats["alarm"]
     ports = stats.get("ports", {})
     waiting = [f"{path} {port['error']}" for path, port in ports.items() if port["error"]]
     return ", ".join(waiting)

@@ -27,7 +27,11 @@ TICK_S = 0.25
 
 
 class DeviceStream(asyncio.Protocol):
-    """The protocol of one connection. `on_lost(error)` is called once when it is gone."""
+    """The protocol of one connection. `on_lost(error)` is called once when it is gone.
+
+    `on_replaced`, where a connection may stand longer than its device uses it: the device speaks
+    over another one now, this one is to be closed.
+    """
 
     def __init__(
         self,
@@ -36,12 +40,14 @@ class DeviceStream(asyncio.Protocol):
         clocks: Clocks,
         source: str,
         on_lost: Callable[[Exception | None], None],
+        on_replaced: Callable[[], None] | None = None,
     ) -> None:
         self._links = links
         self._committer = committer
         self._clocks = clocks
         self._source = source
         self._on_lost = on_lost
+        self._on_replaced = on_replaced
         self._transport: asyncio.Transport | None = None
         self._session: LinkSession | None = None
         self._rest = b""
@@ -49,15 +55,26 @@ class DeviceStream(asyncio.Protocol):
         self._tick_handle: asyncio.TimerHandle | None = None
         self.pauses = 0
         self.write_stalls = 0
+        self.written = 0
 
     @property
     def session(self) -> LinkSession | None:
         """The session on this connection; None before it is made."""
         return self._session
 
+    @property
+    def paused(self) -> bool:
+        """Whether we do not read now, because what was read is not committed yet."""
+        return self._paused
+
+    @property
+    def unsent(self) -> int:
+        """Bytes of `written` that the other end has no room for."""
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._session = self._links.open(self._source, self.flush)
+        self._session = self._links.open(self._source, self.flush, self._on_replaced)
         self._tick()
 
     def data_received(self, data: bytes) -> None:
@@ -115,7 +132,13 @@ class DeviceStream(asyncio.Protocol):
         self.write_stalls += room < FRAME_BYTES_MAX and self._session.wants_to_write
         data = self._session.poll(self._clocks.mono_us(), max(0, room))
         if data:
+            self.written += len(data)
             self._transport.write(data)
+
+    def abort(self) -> None:
+        """Close now, without waiting for what the other end has not read."""
+        if self._transport is not None:
+            self._transport.abort()
 
     def _tick(self) -> None:
         if self._transport is None or self._session is None:

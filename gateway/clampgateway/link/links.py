@@ -7,8 +7,10 @@ and bridges give commands here.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 from clampgateway.clocksync import Clocks, Fits
 from clampgateway.descriptions import Descriptions
@@ -16,9 +18,19 @@ from clampgateway.devices import Devices
 from clampgateway.link.commands import Answer, LinkError
 from clampgateway.link.session import LinkSession
 
+_log = logging.getLogger(__name__)
+
 DEVICES_MAX = 4096
 # What describes the present of one link; of no meaning in a sum over links.
 _GAUGES = frozenset(("inflight", "clock_rtt_us", "clock_error_us", "clock_drift_ppm"))
+
+
+class _Line(NamedTuple):
+    """How to reach the owner of a session. `number` rises by the order in which they opened."""
+
+    number: int
+    flush: Callable[[], None]
+    give_way: Callable[[], None] | None
 
 
 class Links:
@@ -39,11 +51,12 @@ class Links:
         self._mono_us = clocks.mono_us
         self._boots = dict(highest_boots)
         self._fits: dict[str, Fits] = {}
-        self._sessions: dict[LinkSession, Callable[[], None]] = {}
+        self._sessions: dict[LinkSession, _Line] = {}
         self._claims: dict[str, list[LinkSession]] = {}
         self._closed_totals: Counter[str] = Counter()
         self._opened = 0
         self._refused = 0
+        self._replaced = 0
         # A device that was here before is offline, not unknown.
         for device in self._boots:
             devices.at(device)
@@ -51,11 +64,20 @@ class Links:
     def __iter__(self) -> Iterator[LinkSession]:
         return iter(tuple(self._sessions))
 
-    def open(self, source: str, flush: Callable[[], None] = lambda: None) -> LinkSession:
-        """A session for a link that was just opened; `flush` makes its source poll it soon."""
+    def open(
+        self,
+        source: str,
+        flush: Callable[[], None] = lambda: None,
+        give_way: Callable[[], None] | None = None,
+    ) -> LinkSession:
+        """A session for a link that was just opened; `flush` makes its source poll it soon.
+
+        `give_way` closes the link, where a device may come back over a new one while nobody has
+        noticed the end of the old: see `claim`. It is called at most once.
+        """
         session = LinkSession(self, source, self._mono_us())
-        self._sessions[session] = flush
         self._opened += 1
+        self._sessions[session] = _Line(self._opened, flush, give_way)
         return session
 
     def close(self, session: LinkSession) -> None:
@@ -73,12 +95,17 @@ class Links:
     def claim(self, session: LinkSession) -> str:
         """Ask for the device id of `session`; returns why not, or an empty string.
 
-        Two live links with one id are both refused until one of them is gone or silent.
+        Two live links with one id are both refused until one of them is gone or silent. Of links
+        that can give way the younger wins, since its device left the older one behind; unless it
+        is of an earlier power-up, which ended when the later one began: then there are two.
         """
         device = session.device
         claims = self._claims.setdefault(device, [])
         if session not in claims:
             claims.append(session)
+        for other in tuple(claims):
+            if self._follows(session, other):
+                self._replace(other, session)
         others = [other for other in claims if other is not session and other.live]
         if not others:
             self._boots.setdefault(device, 0)
@@ -90,6 +117,25 @@ class Links:
             if other.state == "accepted":
                 other.evict(reason)
         return reason
+
+    def _follows(self, younger: LinkSession, older: LinkSession) -> bool:
+        new, old = self._sessions.get(younger), self._sessions.get(older)
+        if new is None or old is None or new.give_way is None or old.give_way is None:
+            return False
+        return new.number > old.number and younger.boot >= older.boot
+
+    def _replace(self, older: LinkSession, by: LinkSession) -> None:
+        self._replaced += 1
+        _log.info(
+            "device came over a new connection, the old one is closed device=%s old=%s new=%s",
+            older.device,
+            older.source,
+            by.source,
+        )
+        older.leave()
+        give_way = self._sessions[older].give_way
+        if give_way is not None:
+            give_way()
 
     def room_problem(self, device: str) -> str:
         """Why there is no room for one more device, or an empty string.
@@ -142,7 +188,7 @@ class Links:
                 answered.set_result(answer)
 
         session.command(name, args or {}, on_answer, self._mono_us())
-        self._sessions[session]()
+        self._sessions[session].flush()
         return await answered
 
     def stats(self) -> dict[str, float]:
@@ -157,6 +203,7 @@ class Links:
             "online": sum(session.online for session in self._sessions),
             "opened": self._opened,
             "refused_twins": self._refused,
+            "replaced": self._replaced,
             "inflight": sum(session.inflight for session in self._sessions),
             "description_conflicts": self.descriptions.conflicts,
         }

@@ -138,7 +138,7 @@ class LinkSession:
             self._welcome()  # the first answer was lost
             return
         if hello.device != self.device:
-            self._leave()
+            self.leave()
         self._intake.release()
         self._keep_clock()
         self._nonce = hello.nonce
@@ -298,6 +298,16 @@ class LinkSession:
         """Whether somebody spoke here lately."""
         return not self.closed and self._now_us - self._heard_us <= OFFLINE_US
 
+    @property
+    def boot(self) -> int:
+        """The power-up that speaks here, as far as it is known; 0 while nobody has said Hello."""
+        return self._identity.boot if self._identity is not None else 0
+
+    @property
+    def heard_us(self) -> int:
+        """When a frame was heard last, or `excuse` called."""
+        return self._heard_us
+
     def excuse(self, now_us: int) -> None:
         """We did not listen until now: the silence before is no fault of the device."""
         self._heard_us = now_us
@@ -308,12 +318,12 @@ class LinkSession:
         self.closed = True
         if self.device:
             self._entry.link = self.stats()
-        self._leave()
+        self.leave()
         self._commands.give_up()
         self._outbox.clear()
 
-    def _leave(self) -> None:
-        """Nothing more from the device that was here."""
+    def leave(self) -> None:
+        """Nothing more from the device that was here; somebody may say Hello."""
         if self.device:
             self._set_online(False)
         self._host.release(self)

@@ -6,4 +6,5 @@ committer, clocks)`, `async run()`, which never ends by itself, and `stats()`.
 
 SOURCES = {
     "serial": "clampgateway.sources.serial:SerialSource",
+    "tcp": "clampgateway.sources.tcp:TcpSource",
 }
