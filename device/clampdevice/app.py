@@ -32,6 +32,7 @@ _IDENTIFY_MOST_S = 600
 POLL_S = 0.02  # from one look at the line to the next
 # A start may take long, and a board that cannot run is not to be reset for ever.
 _WATCHDOG_AFTER_MS = 10000
+_HEAP_EVERY_S = 5  # counting what is free takes a hundredth of a chip's second
 # Commands of `service.py` and `reports.py`
 SERVICE = ("calibrate", "calibration", "measure_floor", "counters", "uncertainty")
 REPORTS = ("status", "why", "relearn")
@@ -91,7 +92,7 @@ class App:
         self._layouts = {self._layout: self._link.describe_crc}
         self._identify_until_ms = 0
         self._lag_ms = 0
-        self._heap_free = hal.heap_free()  # from here on after each record, when it is clean
+        self._heap_free = hal.heap_free()  # from here on after a record, when it is clean
         self._device = device
         self._curve = config["sources"].get("adc", {}).get("linearise", "none")
 
@@ -193,7 +194,8 @@ class App:
         if self._measure.status is not None:
             self._measure.status.keep(1000 * end_ms)
         gc.collect()
-        self._heap_free = self._hal.heap_free()
+        if not end_ms // 1000 % _HEAP_EVERY_S:
+            self._heap_free = self._hal.heap_free()
 
     def _event(self, at_ms: int, channel: int, kind: int, value: int, text: str) -> None:
         self._keep("Event", at_ms, channel, kind, value, text)

@@ -167,7 +167,15 @@ class Measurement:
         while moved:
             moved = False
             for sampler, fed in self._samplers:
-                if self._step(sampler, fed, now_us):
+                was_silent = sampler.silent
+                try:
+                    stepped = sampler.step(now_us)
+                except OSError as error:
+                    self._silent(sampler, fed, str(error), now_us)
+                    continue
+                if was_silent or sampler.lost is not None:
+                    self._tell_step(sampler, fed, now_us, was_silent)
+                if stepped:
                     moved = True
                     done += 1
         if now_us < self._end_us:
@@ -184,13 +192,7 @@ class Measurement:
         """Whether the present window has ended: after a `poll` that did something, more waits."""
         return now_us >= self._end_us
 
-    def _step(self, sampler: Sampler, fed: list, now_us: int) -> bool:
-        was_silent = sampler.silent
-        try:
-            moved = sampler.step(now_us)
-        except OSError as error:
-            self._silent(sampler, fed, str(error), now_us)
-            return False
+    def _tell_step(self, sampler: Sampler, fed: list, now_us: int, was_silent: bool) -> None:
         if sampler.lost is not None:
             from_us, to_us, frames = sampler.lost
             sampler.lost = None
@@ -198,7 +200,6 @@ class Measurement:
         if was_silent and not sampler.silent:
             for index, _channel in fed:
                 self._tell(now_us, index, FAULT_CLEARED, 0, sampler.name + ": samples again")
-        return moved
 
     def _silent(self, sampler: Sampler, fed: list, text: str, now_us: int) -> None:
         if not sampler.silent:

@@ -102,8 +102,10 @@ class Sampler:
 
     def _pass_frames(self) -> None:
         n = min(self._frames, self._left)
-        for channel in self.channels:
-            channel.add(self._buf, self._first, n)
+        i = 0
+        while i < len(self.channels):  # `for` would need more than the chip's stack gives a call
+            self.channels[i].add(self._buf, self._first, n)
+            i += 1
         self._first += n * self._slots
         self._frames -= n
         self._left -= n

@@ -143,6 +143,10 @@ class VibrationChannel:
         if any(key.startswith("kurtosis_") for key in self._features):
             for axis in self._axes:
                 axis.want_moments()
+        # What a record needs: (key, place in `_PER_AXIS`, number of the axis).
+        self._wanted = tuple(self._plan(self._features))
+        if "zone" in self._features:
+            self._wanted = tuple(self._plan(["v_" + name for name in axes])) + self._wanted
         self._kernels = kernels
         self._axis_floor = config.get("noise_floor", 0.0)
         self._floor = self._axis_floor * sqrt(len(axes))
@@ -155,6 +159,15 @@ class VibrationChannel:
 
             self.extra = Extra(config, self._features, axes, source, kernels)
         self.level = None  # of the window closed last: `a`, m/s2; None without samples
+
+    def _plan(self, keys: list | tuple) -> list:
+        """What `_values` reads for those of `keys` that are an axis's own."""
+        found = []
+        for key in keys:
+            stem, _, axis = key.partition("_")
+            if stem in _PER_AXIS and axis:
+                found.append((key, _PER_AXIS.index(stem), self._names.index(axis)))
+        return found
 
     def describe(self) -> tuple:
         """Describe's fields from `key` on. full_scale: the sensor's range of one axis, peak."""
@@ -222,7 +235,8 @@ class VibrationChannel:
                 moments = (axis.m2 / n, axis.m4 / n / n / n)
             sums = (n, window.rms_q, window.mean_q, window.peak_q, window.rails)
             states.append((sums, axis.v_q, axis.v_n, moments))
-        features, _below = self._values(states)
+        every = [stem + "_" + name for name in self._names for stem in _PER_AXIS]
+        features, _below = self._values(states, self._plan(every))
         features["clipped"] = sum(state[0][4] for state in states)
         return features
 
@@ -233,7 +247,7 @@ class VibrationChannel:
             moments = (axis.record_m2, axis.record_m4)  # zeros where nobody asked for them
             states.append((axis.window.take_record(), axis.record_v_q, axis.record_v_n, moments))
             axis.record_v_q = axis.record_v_n = axis.record_m2 = axis.record_m4 = 0
-        features, below = self._values(states)
+        features, below = self._values(states, self._wanted)
         if self.extra is not None:
             self.extra.record(features, self._scales, self._axis_floor)
         flags = BELOW_FLOOR if below else 0
@@ -244,7 +258,7 @@ class VibrationChannel:
         self._gap = False
         return flags, [features[key] for key in self._features]
 
-    def _values(self, states: list) -> tuple:
+    def _values(self, states: list, wanted: list | tuple) -> tuple:
         """(features by key, whether `a` is below the floor) of one state an axis.
 
         A state is ((n, rms_q, mean_q, peak_q, rails), v_q, v_n, (sum of squares, sum of fourth
@@ -258,9 +272,10 @@ class VibrationChannel:
                 square += (state[0][1] * scale) ** 2
             features["a"] = without_noise(sqrt(square) / _ONE, self._floor)
             below = bool(self._floor) and not features["a"]
-        for number, name in enumerate(self._names):
-            for key, value in zip(_PER_AXIS, self._axis_values(number, states[number], below)):
-                features[key + "_" + name] = value
+        if wanted:
+            axes = [self._axis_values(i, states[i], below) for i in range(len(states))]
+            for key, place, number in wanted:
+                features[key] = axes[number][place]
         return features, below
 
     def _axis_values(self, number: int, state: tuple, below: bool) -> tuple:

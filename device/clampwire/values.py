@@ -15,13 +15,15 @@ GAP = 4
 BAD = 8
 FLAG_NAMES = ((BELOW_FLOOR, "below_floor"), (CLIPPED, "clipped"), (GAP, "gap"), (BAD, "bad"))
 
+# By code: on a chip each letter taken out of a text is looked up among all names it knows.
+_FLOAT = 102
 _MISSING = {
-    "B": 0xFF,
-    "H": 0xFFFF,
-    "I": 0xFFFFFFFF,
-    "b": -0x80,
-    "h": -0x8000,
-    "i": -0x80000000,
+    66: 0xFF,  # B
+    72: 0xFFFF,  # H
+    73: 0xFFFFFFFF,  # I
+    98: -0x80,  # b
+    104: -0x8000,  # h
+    105: -0x80000000,  # i
 }
 
 
@@ -32,7 +34,7 @@ def scale_of(mult: int, exp: int) -> float:
 
 def format_of(layout: tuple) -> str:
     """Format of a whole layout, for struct."""
-    return "<" + "".join(chr(code) for code, _mult, _exp in layout)
+    return "<" + bytes([code for code, _mult, _exp in layout]).decode()
 
 
 def pack_values(layout: tuple, values: list | tuple) -> bytes:
@@ -44,11 +46,10 @@ def pack_values(layout: tuple, values: list | tuple) -> bytes:
     """
     raw = []
     for (code, mult, exp), value in zip(layout, values):
-        letter = chr(code)
-        if letter == "f":
+        if code == _FLOAT:
             raw.append(float("nan") if value is None else value)
             continue
-        missing = _MISSING[letter]
+        missing = _MISSING[code]
         if value is None or value != value:
             raw.append(missing)
             continue
@@ -73,10 +74,9 @@ def unpack_values(layout: tuple, data: bytes) -> list:
         )
     out = []
     for (code, mult, exp), raw in zip(layout, struct.unpack(fmt, data)):
-        letter = chr(code)
-        if letter == "f":
+        if code == _FLOAT:
             out.append(None if raw != raw else raw)
-        elif raw == _MISSING[letter]:
+        elif raw == _MISSING[code]:
             out.append(None)
         else:
             out.append(raw * mult * 10**exp if exp >= 0 else raw * mult / 10**-exp)
