@@ -29,7 +29,7 @@ STARTED = messages.code_of(messages.EVENT_KINDS, "started")
 FAULT = messages.code_of(messages.EVENT_KINDS, "fault")
 _IDENTIFY_S = 5
 _IDENTIFY_MOST_S = 600
-POLL_S = 0.02  # from one look at the line to the next
+POLL_S = 0.02  # from one look at the line to the next; twice that while nothing is said
 # A start may take long, and a board that cannot run is not to be reset for ever.
 _WATCHDOG_AFTER_MS = 10000
 _HEAP_EVERY_S = 5  # counting what is free takes a hundredth of a chip's second
@@ -274,12 +274,13 @@ class App:
         view = None
         clock = self._clock
         last = clock.ticks()
-        pause_ms = round(1000 * POLL_S)
+        pause_s = POLL_S
         watchdog = getattr(self._hal, "watchdog", None)
         watchdog_ms = clock.now_ms() + _WATCHDOG_AFTER_MS
         seen_us = 0
         while True:
             data = console.read()
+            busy = bool(data)
             while data:
                 link.receive(data)
                 data = console.read()
@@ -288,13 +289,14 @@ class App:
                     view = link.next_frame()
                 if not view:
                     break
+                busy = True
                 count = console.write(view)
                 view = view[count:]
                 if view:
                     break  # the host reads no faster; go on next time
             ticks = clock.ticks()
             spent_us = ticks - last if ticks >= last else ticks + TICKS_PERIOD - last
-            self._lag_ms = max(self._lag_ms, spent_us // 1000 - pause_ms)
+            self._lag_ms = max(self._lag_ms, spent_us // 1000 - int(1000 * pause_s))
             last = ticks
             self._hal.set_led(self._identify_until_ms > 0 and self._blinks())
             # Fed if a window was made and this task runs. Whether a gateway answers is no matter:
@@ -306,4 +308,5 @@ class App:
                     watchdog.feed()
                 elif clock.now_ms() >= watchdog_ms:
                     watchdog.start()
-            await asyncio.sleep(POLL_S)
+            pause_s = POLL_S if busy else 2 * POLL_S
+            await asyncio.sleep(pause_s)

@@ -26,7 +26,7 @@ LEARN_FLOOR_S = 10
 GRACE_US = 250000
 # From one poll to the next: for sources that do not say how long they can wait, and at most.
 TURN_MS = 10
-TURN_MOST_MS = 40
+TURN_MOST_MS = 60
 
 STATE = messages.code_of(messages.EVENT_KINDS, "state")
 INPUT = messages.code_of(messages.EVENT_KINDS, "input")

@@ -30,9 +30,10 @@ class Later(clock.Clock):
 samplers = []
 
 
-def make_app(config: dict, hal):  # noqa: ANN201 - loaded by the firmware
+def make_app(config: dict, hal):  # noqa: ANN001, ANN201 - loaded by the firmware
     app = made(config, hal)
-    samplers.extend(source for source in app._sources.values() if hasattr(source, "headroom_us"))
+    sources = app._sources.values()  # noqa: SLF001
+    samplers.extend(source for source in sources if hasattr(source, "headroom_us"))
     return app
 
 
@@ -57,8 +58,8 @@ async def write() -> None:
 
 
 clock.Clock = Later
-made = start._make_app
-start._make_app = make_app
+made = start._make_app  # noqa: SLF001
+start._make_app = make_app  # noqa: SLF001
 if EVERY_MS:
     asyncio.create_task(write())  # noqa: RUF006 - the loop keeps it
 start.main()

@@ -123,10 +123,11 @@ class Hal:
         self._slots.write_slot(slot, data)
 
     def ring_flash(self, start: int, size: int) -> object:
-        """The spool's part of the flash. Raises ValueError if the file system reaches into it."""
+        """The spool's part of the flash. Raises ValueError, with what to do, if it is not free."""
         from clampdevice.hal.rp2.flash import RingFlash, ring_problem
 
-        problem = ring_problem(start, os.statvfs("/"))
+        sectors = RingFlash(rp2.Flash()).sectors
+        problem = ring_problem(start, size, sectors, os.statvfs("/"))
         if problem:
             raise ValueError(problem)
         return RingFlash(rp2.Flash(start=start, len=size))
