@@ -45,11 +45,11 @@ def emulated(pico_uf2: Path) -> Callable:
     from emulator import Pico
 
     @asynccontextmanager
-    async def board(files: dict[str, bytes]) -> AsyncIterator[Pico]:
+    async def board(files: dict[str, bytes], divide: str = "") -> AsyncIterator[Pico]:
         pico = Pico(pico_uf2)
         await pico.start()
         try:
-            await pico.load(files)
+            await pico.load(files, divide)
             await pico.reset()
             yield pico
         finally:

@@ -86,6 +86,14 @@ class Pico:
     def stop(self) -> None:
         self._device.stop()
 
+    @property
+    def storage_start(self) -> int:
+        """Where in `mcu.flash` the storage begins that the firmware leaves."""
+        layout = self._spec.layout
+        if layout is None:
+            raise ValueError("the board's flash layout is not known")
+        return layout.fs_start
+
     async def reset(self) -> None:
         """The reset button; flash survives."""
         self.received.clear()
@@ -108,17 +116,18 @@ class Pico:
             raise GuestError((out + err).decode(errors="replace"))
         return out.decode()
 
-    async def load(self, files: Mapping[str, bytes]) -> None:
+    async def load(self, files: Mapping[str, bytes], divide: str = "") -> None:
         """Writes files into the guest's own file system, or takes an image made before.
 
-        The image of equal files on equal firmware is kept in the temporary folder.
+        `divide`: code that makes other file systems than the firmware does. The image of equal
+        files on equal firmware is kept in the temporary folder.
         """
-        layout = self._spec.layout
-        if layout is None:
-            raise ValueError("the board's flash layout is not known")
+        start, layout = self.storage_start, self._spec.layout
+        assert layout is not None
         size = layout.fs_blocksize * layout.fs_blockcount
-        region = slice(layout.fs_start, layout.fs_start + size)
-        digest = hashlib.sha256(bytes(self.mcu.flash[: layout.fs_start]))
+        region = slice(start, start + size)
+        digest = hashlib.sha256(bytes(self.mcu.flash[:start]))
+        digest.update(divide.encode())
         for name in sorted(files):
             digest.update(name.encode() + b"\0" + files[name] + b"\0")
         cached = Path(tempfile.gettempdir()) / f"clampwork-hil-{digest.hexdigest()[:24]}.img"
@@ -127,6 +136,9 @@ class Pico:
             return
         self.mcu.flash[region] = b"\xff" * size
         await self.reset()
+        if divide:
+            await self.run(divide)
+            await self.reset()
         at = WINDOW
         lines = [_COPY]
         for name in sorted(files):

@@ -45,6 +45,9 @@ COMMANDS = {
         "simulated machines, gateway and broker, with a live table", "clamptools.demo", "tools"
     ),
     "gateway": Command("run the gateway, check its configuration", "clamptools.gatewaycmd"),
+    "prepare": Command(
+        "divide a blank board's flash into files and spool", "clamptools.prepare", "tools"
+    ),
     "refine": Command("a board's own ADC curve instead of its type's", "clamptools.refine"),
     "registers": Command("the Modbus register map as md, csv or json", "clamptools.registerscmd"),
     "replay": Command(

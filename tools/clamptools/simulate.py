@@ -15,6 +15,8 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
+from clamptools.boards import board_names, read_board
+from clamptools.boardstorage import layout_of
 from clamptools.errors import UserError
 from clamptools.interpreter import Interpreter, find_interpreter
 from clamptools.outage import Report, run_outage
@@ -24,9 +26,6 @@ clampwork simulate --outage 24h
 clampwork simulate --outage 24h --cut-after 7h --json
 clampwork simulate --outage 3d --flash-kb 512
 """
-# KB of flash that MicroPython leaves on each board, and what a file system of this size is given.
-STORAGE_KB = {"Pico": 1408, "Pico W": 848}
-FILES_KB = 256
 RAM_BYTES = 32768
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 SECTOR = 4096
@@ -116,7 +115,9 @@ def _python() -> Interpreter:
 
 
 def _rings() -> dict[str, int]:
-    return {name: size_kb - FILES_KB for name, size_kb in STORAGE_KB.items()}
+    """KB of each board's ring that has one."""
+    found = {name: layout_of(read_board(name)) for name in board_names()}
+    return {name: ring.ring_bytes // 1024 for name, ring in found.items() if ring is not None}
 
 
 def _boards() -> str:

@@ -1,0 +1,283 @@
+"""A file system that ends before the spool's ring, on a board with a raw flash.
+
+Owns how MicroPython's storage is divided, what is looked at before, and the check after. Stock
+MicroPython mounts the whole storage at each start and formats it if that fails, and littlefs does
+not mount on a device of another size than its own. So the file system of the whole storage stays
+and holds nothing but a `boot.py`, small enough to lie within its first two blocks. That mounts
+the real one in its stead, which begins behind and ends before the ring. Nobody writes the first
+one again, so nothing of it ever lies elsewhere. docs/spool.md has what was read and tried.
+
+| bytes of the storage | |
+| --- | --- |
+| 0 to 8191 | the first file system: superblock, root and `boot.py` |
+| 8192 to `flash_start` | the files |
+| `flash_start` to `flash_start + flash_bytes` | the ring |
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from clamptools.boardprompt import MARK, Prompt
+from clamptools.errors import UserError
+
+# As `clampdevice.hal.rp2.flash` has them.
+SECTOR = 4096
+FRONT_BYTES = 2 * SECTOR
+VERSION_MIN = (1, 24)
+FILES_MIN = 16 * SECTOR
+# What littlefs keeps beside a name in the root, at its block size; else it takes blocks elsewhere.
+BOOT_MOST_BYTES = 512
+_SHOWN = 20
+
+# The old one goes before the new one is there: whatever interrupts this, nobody can write into a
+# file system that lies over both the other and the ring.
+_BOOT = """\
+# Made by `clampwork prepare`: files lie behind this file system, and end before the spool's ring.
+# Docs: spool.md. Nothing else may be written here.
+import rp2, vfs
+
+vfs.umount("/")
+vfs.mount(vfs.VfsLfs2(rp2.Flash(start={front}, len={size}), progsize=256), "/")
+del rp2, vfs
+"""
+
+_LOOK = """
+import binascii, json, os, sys
+me = sys.implementation
+said = dict(name=me.name, version=me.version[:3], machine=getattr(me, "_machine", sys.platform))
+try:
+    import rp2, vfs
+    flash = rp2.Flash()
+except (ImportError, AttributeError):
+    flash = None
+if flash is not None:
+    count = flash.ioctl(4, 0)
+    said["storage"] = count * SECTOR
+    said["boot"], said["front_blocks"] = "", 0
+    try:
+        front = vfs.VfsLfs2(flash, progsize=256)
+        about = front.statvfs("/")
+        said["front_blocks"] = about[2] - about[3]
+        with front.open("boot.py", "r") as file:
+            said["boot"] = file.read()
+    except OSError:
+        pass
+    crc = 0
+    page = bytearray(SECTOR)
+    for block in range(BEYOND // SECTOR, count):
+        flash.readblocks(block, page)
+        crc = binascii.crc32(page, crc)
+    said["beyond"] = crc
+files = []
+def walk(folder):
+    for entry in os.ilistdir(folder):
+        name = folder + entry[0]
+        if entry[1] & 0x4000:
+            walk(name + "/")
+        else:
+            files.append((name, os.stat(name)[6]))
+try:
+    about = os.statvfs("/")
+    said["size"], said["free"] = about[1] * about[2], about[1] * about[3]
+    walk("/")
+except OSError:
+    said["size"] = said["free"] = 0
+said["files"] = files
+print(MARK + json.dumps(said))
+"""
+
+_MAKE = """
+import rp2, vfs
+try:
+    vfs.umount("/")
+except OSError:
+    pass
+vfs.VfsLfs2.mkfs(rp2.Flash(start=FRONT, len=SIZE), progsize=256)
+flash = rp2.Flash()
+vfs.VfsLfs2.mkfs(flash, progsize=256)
+front = vfs.VfsLfs2(flash, progsize=256)
+with front.open("boot.py", "w") as file:
+    file.write(BOOT)
+about = front.statvfs("/")
+print(MARK + str(about[2] - about[3]))
+"""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the ring lies in MicroPython's storage, in bytes; the files end where it begins."""
+
+    ring_start: int
+    ring_bytes: int
+
+    @property
+    def files_bytes(self) -> int:
+        """Size of the file system for the files."""
+        return self.ring_start - FRONT_BYTES
+
+    @property
+    def boot(self) -> str:
+        """The `boot.py` of the first file system."""
+        return _BOOT.format(front=FRONT_BYTES, size=self.files_bytes)
+
+    @property
+    def make(self) -> str:
+        """Code that makes both file systems; it erases all files."""
+        return _named(MARK=MARK, FRONT=FRONT_BYTES, SIZE=self.files_bytes, BOOT=self.boot) + _MAKE
+
+
+@dataclass(frozen=True)
+class Storage:
+    """What was found on a board.
+
+    Attributes:
+        machine: What MicroPython calls the board and its chip.
+        version: MicroPython's.
+        bytes: Of MicroPython's storage.
+        size: Bytes of the mounted file system, 0 without any. free: of these.
+        files: Name and bytes of each file.
+        boot: Text of the first file system's `boot.py`; front_blocks: what it takes in all.
+        beyond: CRC-32 of all behind the files.
+    """
+
+    machine: str
+    version: tuple[int, ...]
+    bytes: int
+    size: int
+    free: int
+    files: tuple[tuple[str, int], ...]
+    boot: str
+    front_blocks: int
+    beyond: int
+
+    def is_prepared(self, layout: Layout) -> bool:
+        """Whether the file systems are those of the layout."""
+        return self.boot == layout.boot and self.size == layout.files_bytes
+
+    @property
+    def kept(self) -> bool:
+        """Whether there are files that would be erased, or may be, in one that does not mount."""
+        return bool(self.files) or not self.size
+
+
+def layout_of(board: Mapping[str, Any]) -> Layout | None:
+    """What a board asks for, by the content of its board.json; None if its spool is RAM alone.
+
+    Raises:
+        UserError: The files would have next to no room.
+    """
+    spool = board["spool"]
+    if "flash_bytes" not in spool or "flash_start" not in spool:
+        return None
+    layout = Layout(spool["flash_start"], spool["flash_bytes"])
+    if layout.files_bytes < FILES_MIN:
+        raise UserError(
+            f"board {board['board']}: spool.flash_start {layout.ring_start} leaves "
+            f"{layout.files_bytes // 1024} KB for files, {FILES_MIN // 1024} KB at least"
+        )
+    return layout
+
+
+def look(prompt: Prompt, board: Mapping[str, Any], layout: Layout) -> Storage:
+    """What is on the board at the prompt.
+
+    Raises:
+        UserError: It is another chip, another Python or too old, or the ring does not fit.
+    """
+    code = _named(SECTOR=SECTOR, BEYOND=layout.ring_start, MARK=MARK) + _LOOK
+    said = json.loads(prompt.run(code))
+    version = tuple(said["version"])
+    at = f"{prompt.port}: {said['machine']}"
+    if said["name"] != "micropython" or version[:2] < VERSION_MIN:
+        least = ".".join(map(str, VERSION_MIN))
+        raise UserError(
+            f"{at} runs {said['name']} {'.'.join(map(str, version))}, but MicroPython {least} or "
+            "later is needed: flash a newer one"
+        )
+    if board["chip"] not in said["machine"].lower() or "storage" not in said:
+        raise UserError(
+            f"{at}, but board {board['board']} is for the chip {board['chip']}: name another "
+            "board, or another port"
+        )
+    end = layout.ring_start + layout.ring_bytes
+    if end > said["storage"]:
+        raise UserError(
+            f"{at} has {said['storage'] // 1024} KB of storage, but the ring of board "
+            f"{board['board']} ends at {end // 1024} KB: use a board file with a smaller "
+            "spool.flash_start and spool.flash_bytes"
+        )
+    return Storage(
+        said["machine"], version, said["storage"], said["size"], said["free"],
+        tuple((name, size) for name, size in said["files"]),
+        said["boot"], said["front_blocks"], said["beyond"],
+    )  # fmt: skip
+
+
+def prepare(
+    prompt: Prompt, board: Mapping[str, Any], layout: Layout, erase: bool
+) -> tuple[Storage, bool]:
+    """Divides the storage of a board, unless it is so already.
+
+    Args:
+        prompt: The board's.
+        board: Content of its board.json.
+        layout: What `layout_of` says of it.
+        erase: Whether files may be erased.
+
+    Returns:
+        What is on the board in the end, and whether anything was changed.
+
+    Raises:
+        UserError: The board cannot take it, has files that may not be erased, or did not come up
+            with what was made.
+    """
+    before = look(prompt, board, layout)
+    if before.is_prepared(layout):
+        return before, False
+    if before.kept and not erase:
+        raise UserError(_refusal(prompt.port, before))
+    blocks = int(prompt.run(layout.make))
+    if blocks * SECTOR != FRONT_BYTES:
+        raise UserError(
+            f"{prompt.port}: boot.py takes {blocks * SECTOR} bytes of the first file system "
+            f"instead of {FRONT_BYTES}; this MicroPython's littlefs differs, please report it"
+        )
+    prompt.reset()
+    after = look(prompt, board, layout)
+    wrong = []
+    if not after.is_prepared(layout):
+        wrong.append(f"a file system of {after.size} bytes, not {layout.files_bytes}")
+    if after.files:
+        wrong.append(f"{len(after.files)} files in a file system that was just made")
+    if after.beyond != before.beyond:
+        wrong.append("what lies behind the files was changed")
+    if wrong:
+        raise UserError(
+            f"{prompt.port}: after a reset the board has {', '.join(wrong)}: run it again; if it "
+            "stays so, the flash is worn out or this MicroPython starts otherwise"
+        )
+    return after, True
+
+
+def _refusal(port: str, found: Storage) -> str:
+    """Why nothing was done, with the files in question."""
+    if not found.files:
+        return f"{port}: its file system cannot be read; --yes makes it anew, without its files"
+    lines = [f"  {size:8,}  {name}" for name, size in found.files[:_SHOWN]]
+    if len(found.files) > _SHOWN:
+        lines.append(f"  and {len(found.files) - _SHOWN} more")
+    total = sum(size for _name, size in found.files)
+    what = (
+        f"{port}: {total:,} bytes in {len(found.files)} files would be erased, and what a ring of "
+        "another place or size still holds would not be delivered: --yes does it"
+    )
+    return "\n".join([what, *lines])
+
+
+def _named(**values: object) -> str:
+    """A line of code for each name."""
+    return "".join(f"{name} = {value!r}\n" for name, value in values.items())
