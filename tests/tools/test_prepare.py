@@ -11,9 +11,9 @@ import pytest
 import serial
 
 from clampdevice.hal.rp2 import flash as on_device
-from clamptools import boardprompt, boardstorage, cli
+from clamptools import boardlayout, boardprompt, boardstorage, cli
+from clamptools.boardlayout import FRONT_BYTES, SECTOR, Layout, layout_of
 from clamptools.boards import board_names, read_board
-from clamptools.boardstorage import FRONT_BYTES, SECTOR, Layout, layout_of
 from clamptools.data import boards_dir
 from support.promptboard import PICO, PromptBoard
 
@@ -290,7 +290,7 @@ def test_an_error_on_the_board_reaches_the_user(wired: Callable[..., PromptBoard
 def test_tools_and_firmware_agree_on_the_layout() -> None:
     assert (SECTOR, FRONT_BYTES) == (on_device.SECTOR, on_device.FRONT_BYTES)
     largest = Layout((1 << 24) - 20480, 20480)
-    assert len(largest.boot) <= boardstorage.BOOT_MOST_BYTES
+    assert len(largest.boot) <= boardlayout.BOOT_MOST_BYTES
 
 
 @pytest.mark.parametrize("name", board_names())

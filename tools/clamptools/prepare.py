@@ -10,9 +10,10 @@ from __future__ import annotations
 import argparse
 import json
 
+from clamptools.boardlayout import Layout, layout_of
 from clamptools.boardprompt import Prompt
 from clamptools.boards import read_board
-from clamptools.boardstorage import Layout, Storage, layout_of, prepare
+from clamptools.boardstorage import Storage, prepare
 from clamptools.errors import UserError
 
 EXAMPLE = """

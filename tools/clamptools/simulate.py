@@ -15,8 +15,8 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
+from clamptools.boardlayout import layout_of
 from clamptools.boards import board_names, read_board
-from clamptools.boardstorage import layout_of
 from clamptools.errors import UserError
 from clamptools.interpreter import Interpreter, find_interpreter
 from clamptools.outage import Report, run_outage
