@@ -22,8 +22,9 @@ from clampgateway.config import Config, Part
 from clampgateway.descriptions import Descriptions
 from clampgateway.devices import Devices
 from clampgateway.feed import BridgeContext, Feed
-from clampgateway.health import Health, LoopLag, Progress
+from clampgateway.health import Health, LoopErrors, LoopLag, Progress
 from clampgateway.link import Links
+from clampgateway.memory import Reserve
 from clampgateway.model import GatewayError
 from clampgateway.sdnotify import Notifier
 from clampgateway.shutdown import Shutdown
@@ -102,7 +103,11 @@ class Gateway:
             store.last_id(),
             store.recent_events(RECENT_EVENTS),
         )
-        self._committer = Committer(self._thread, self._feed, config.store.commit_interval_s)
+        self._reserve = Reserve(self._mono)
+        self._loop_errors = LoopErrors(self._reserve.give)
+        self._committer = Committer(
+            self._thread, self._feed, config.store.commit_interval_s, reserve=self._reserve
+        )
         self._links = Links(self._devices, descriptions, store.highest_boots(), self._id, clocks)
         self._supervisor = Supervisor(self._mono)
         self._lag = LoopLag(TICK_S, self._mono)
@@ -128,6 +133,7 @@ class Gateway:
 
     async def run(self, stop: asyncio.Event) -> int:
         """Serves until `stop` is set or a part that all need fails. Returns the exit code."""
+        asyncio.get_running_loop().set_exception_handler(self._loop_errors)
         log.info(
             "gateway starts version=%s id=%s %s", __version__, self._id, self._config.summary()
         )
@@ -197,6 +203,7 @@ class Gateway:
             health.watch(name, lambda part=part: _outside(part.stats()), vital=False)
         health.watch("store", lambda: self._store.alarm, vital=False)
         health.watch("loop", self._lag.problem, vital=False)
+        health.watch("memory", self._reserve.problem, vital=True)
         return health
 
     async def _release(self, port: str, seconds: float) -> None:
@@ -221,6 +228,10 @@ class Gateway:
                 "uptime_s": round(self._mono() - self._started_s, 1),
                 "loop_lag_max_s": round(self._lag.max_s, 3),
                 "loop_late": self._lag.late,
+                "loop_errors": self._loop_errors.count,
+                "memory_errors": self._reserve.errors,
+                "memory_short": self._reserve.used,
+                "memory_reserve_bytes": self._reserve.held_bytes,
                 "log_lines_held_back": self._repeats.held_back,
                 "notify_failures": self._notifier.failures,
             },
@@ -242,16 +253,24 @@ class Gateway:
         watchdog_due = status_due = self._mono()
         while True:
             await asyncio.sleep(TICK_S)
-            self._lag.tick()
-            counts = self._committer
-            self._progress.saw(counts.commits + counts.failures, counts.pending)
-            now = self._mono()
-            if watchdog_s and now >= watchdog_due and not self._progress.problem():
-                watchdog_due = now + watchdog_s
-                self._notifier.send("WATCHDOG=1")
-            if now >= status_due:
-                status_due = now + STATUS_S
-                self._notifier.send(f"STATUS={self._status()}")
+            try:
+                self._look_after()
+                now = self._mono()
+                stuck = self._progress.problem() or self._reserve.hopeless
+                if watchdog_s and now >= watchdog_due and not stuck:
+                    watchdog_due = now + watchdog_s
+                    self._notifier.send("WATCHDOG=1")
+                if now >= status_due:
+                    status_due = now + STATUS_S
+                    self._notifier.send(f"STATUS={self._status()}")
+            except MemoryError:
+                self._reserve.give()
+
+    def _look_after(self) -> None:
+        self._lag.tick()
+        self._reserve.tick()
+        counts = self._committer
+        self._progress.saw(counts.commits + counts.failures, counts.pending)
 
     def _status(self) -> str:
         online = sum(device.online for device in self._devices)

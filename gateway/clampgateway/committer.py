@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from clampgateway.feed import Feed
+from clampgateway.memory import Reserve
 from clampgateway.model import Item, Stored
 from clampgateway.store import Store, StoreError
 
@@ -70,7 +71,8 @@ class Committer:
     """Commits what was submitted at most `interval_s` (up to 1 s) after it came.
 
     `run` is its task; `flush` commits at once, for the end. A commit that fails is tried again
-    without end, with nothing acknowledged meanwhile; `alarm` says why.
+    without end, with nothing acknowledged meanwhile; `alarm` says why. `reserve` is set free when
+    there is no memory; while it is out, sources must stop reading, too.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Committer:
         feed: Feed,
         interval_s: float = INTERVAL_S,
         queue_items: int = QUEUE_ITEMS,
+        reserve: Reserve | None = None,
     ) -> None:
         if not 0 < interval_s <= INTERVAL_MAX_S:
             raise ValueError(f"commit interval is {interval_s} s, must be above 0 and at most 1 s")
@@ -86,6 +89,7 @@ class Committer:
         self._feed = feed
         self._interval_s = interval_s
         self._queue_items = queue_items
+        self._reserve = reserve
         self._queue: deque[tuple[list[Item], OnCommit]] = deque()
         self._descriptions: list[Description] = []
         self._cursors = feed.cursors()
@@ -96,7 +100,7 @@ class Committer:
         self.pending = 0
         self.alarm = ""
         self.commits = self.committed = self.redelivered = 0
-        self.failures = self.congestions = self.upkeep_failures = 0
+        self.failures = self.congestions = self.upkeep_failures = self.memory_errors = 0
         self._upkeep_due_s = 0.0
         self._last_commit_s = self._longest_commit_s = 0.0
 
@@ -124,14 +128,23 @@ class Committer:
     @property
     def congested(self) -> bool:
         """Whether sources must stop reading; until half of the queue is worked off."""
-        return self._congested
+        return self._congested or (self._reserve is not None and self._reserve.short)
 
     async def run(self) -> None:
         """Commit until cancelled."""
         while True:
-            await self._wait()
-            await self._commit_once()
-            await self._keep_up()
+            try:
+                await self._wait()
+                await self._commit_once()
+                await self._keep_up()
+            except MemoryError:
+                self._no_memory()
+                await asyncio.sleep(RETRY_FIRST_S)
+
+    def _no_memory(self) -> None:
+        self.memory_errors += 1
+        if self._reserve is not None:
+            self._reserve.give()
 
     async def _wait(self) -> None:
         if not self._work.is_set():
@@ -166,26 +179,40 @@ class Committer:
 
     async def _commit_once(self, retry: bool = True) -> None:
         async with self._committing:
-            batch: list[tuple[list[Item], OnCommit]] = []
+            # Nothing is taken out of the queue before it is committed: whatever fails, it waits.
             items: list[Item] = []
-            while self._queue and len(items) < BATCH_ITEMS:
-                batch.append(self._queue[0])
-                items += self._queue.popleft()[0]
-            told, self._descriptions = self._descriptions, []
+            batches = 0
+            for submitted, _on_commit in self._queue:
+                if len(items) >= BATCH_ITEMS:
+                    break
+                items += submitted
+                batches += 1
+            told = len(self._descriptions)
             cursors = self._feed.cursors()
             if not items and not told and cursors == self._cursors:
                 return
+            new, redelivered = await self._commit(self._descriptions[:told], items, cursors, retry)
             try:
-                new, redelivered = await self._commit(told, items, cursors, retry)
-            except BaseException:
-                self._queue.extendleft(reversed(batch))
-                self._descriptions = told + self._descriptions
-                raise
-            self._cursors = cursors
-            self._took(len(items), redelivered)
-            for submitted, on_commit in batch:
-                on_commit(submitted)
+                del self._descriptions[:told]
+                self._cursors = cursors
+                self._took(len(items), redelivered)
+                for _ in range(batches):
+                    self._tell(*self._queue.popleft())
+            finally:
+                self._publish(new)
+
+    def _tell(self, items: list[Item], on_commit: OnCommit) -> None:
+        try:
+            on_commit(items)
+        except MemoryError:  # the link has closed itself, or its device asks again
+            self._no_memory()
+
+    def _publish(self, new: list[Stored]) -> None:
+        try:
             self._feed.publish(new)
+        except MemoryError:
+            self._no_memory()
+            self._feed.publish(new)  # with what the reserve gave
 
     def _took(self, items: int, redelivered: int) -> None:
         self.commits += 1
@@ -210,11 +237,14 @@ class Committer:
                 done = await self._thread.run(
                     self._write, told, items, cursors, self._feed.fences()
                 )
-            except StoreError as error:
+            except (StoreError, MemoryError) as error:
+                if isinstance(error, MemoryError) or isinstance(error.__cause__, MemoryError):
+                    self._no_memory()
                 self.failures += 1
-                if str(error) != self.alarm:
-                    _log.error("a commit failed, nothing is acknowledged, trying again: %s", error)
-                self.alarm = str(error)
+                said = str(error) or "no memory"
+                if said != self.alarm:
+                    _log.error("a commit failed, nothing is acknowledged, trying again: %s", said)
+                self.alarm = said
                 if not retry:
                     raise
                 await asyncio.sleep(wait_s)
@@ -248,8 +278,9 @@ class Committer:
             "redelivered": self.redelivered,
             "failures": self.failures,
             "upkeep_failures": self.upkeep_failures,
+            "memory_errors": self.memory_errors,
             "congestions": self.congestions,
-            "congested": int(self._congested),
+            "congested": int(self.congested),
             "last_commit_ms": round(1000 * self._last_commit_s, 2),
             "longest_commit_ms": round(1000 * self._longest_commit_s, 2),
             "alarm": self.alarm,

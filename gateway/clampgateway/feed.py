@@ -96,17 +96,13 @@ class Feed:
     def publish(self, new: list[Stored]) -> None:
         """Take items that were just committed, oldest first, and wake the readers.
 
-        Of several records of one device only the newest is decoded here; all are counted.
+        Of several records of one device only the newest is decoded here; all are counted. May be
+        called again with the same items after a MemoryError.
         """
         if not new:
             return
-        self.published += len(new)
-        self.last_id = new[-1].id
-        tail = self._tail
-        tail += new
-        if len(tail) > 2 * TAIL_ITEMS:
-            self._floor = tail[-TAIL_ITEMS - 1].id
-            del tail[:-TAIL_ITEMS]
+        if new[-1].id > self.last_id:
+            self._keep(new)
         for reader in self._readers.values():
             reader.wake()
         newest: dict[str, Item] = {}
@@ -125,6 +121,20 @@ class Feed:
             self._devices.at(device).records += counts[device] - isinstance(reading, Reading)
             if isinstance(reading, Reading):
                 self._devices.took_reading(reading, self._mono())
+
+    def _keep(self, new: list[Stored]) -> None:
+        tail = self._tail
+        try:
+            tail += new
+        except MemoryError:
+            # Nobody may pass over them: all readers take them from the store.
+            tail.clear()
+            self._floor = new[-1].id
+        if len(tail) > 2 * TAIL_ITEMS:
+            self._floor = tail[-TAIL_ITEMS - 1].id
+            del tail[:-TAIL_ITEMS]
+        self.published += len(new)
+        self.last_id = new[-1].id
 
     def _took_other(self, item: Item) -> None:
         reading = self._try_decode(item)

@@ -7,9 +7,13 @@ that something outside is away (an unplugged port, an absent broker) and nothing
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+_log = logging.getLogger(__name__)
 
 Check = Callable[[], str]
 
@@ -79,6 +83,31 @@ class LoopLag:
         if self.lag_s <= self.LIMIT_S:
             return ""
         return f"the event loop was blocked for {self.lag_s:.1f} s"
+
+
+class LoopErrors:
+    """Errors of callbacks that nobody waits for, and of accepting: each is logged and counted.
+
+    `on_memory` is called at a MemoryError, before anything else.
+    """
+
+    def __init__(self, on_memory: Callable[[], None]) -> None:
+        self._on_memory = on_memory
+        self.count = 0
+
+    def __call__(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, MemoryError):
+            self._on_memory()
+        self.count += 1
+        # An error of the system has said all; of one of ours the place matters.
+        known = isinstance(error, OSError | MemoryError)
+        _log.error(
+            "%s: %s",
+            context.get("message", "error in the event loop"),
+            error if isinstance(error, OSError) else type(error).__name__,
+            exc_info=None if known else error,
+        )
 
 
 class Progress:

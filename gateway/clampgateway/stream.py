@@ -78,6 +78,7 @@ class DeviceStream(asyncio.Protocol):
         self._tick()
 
     def data_received(self, data: bytes) -> None:
+        """Take what came. What goes wrong here closes the connection: asyncio sees to it."""
         if self._session is None:
             return
         data = self._rest + data if self._rest else data
@@ -89,8 +90,12 @@ class DeviceStream(asyncio.Protocol):
             self.flush()
 
     def _go_on(self) -> None:
-        if self._transport is not None and self._rest and not self._must_wait():
-            self.data_received(b"")
+        try:
+            if self._transport is not None and self._rest and not self._must_wait():
+                self.data_received(b"")
+        except MemoryError:
+            self.abort()
+            raise
 
     def _hand_over(self) -> None:
         assert self._session is not None
@@ -100,10 +105,14 @@ class DeviceStream(asyncio.Protocol):
 
     def _committed(self, items: list[Item]) -> None:
         assert self._session is not None
-        self._session.committed(items)
-        if self._transport is not None:
-            self.flush()
-            self._regulate()
+        try:
+            self._session.committed(items)
+            if self._transport is not None:
+                self.flush()
+                self._regulate()
+        except MemoryError:
+            self.abort()  # nobody can tell how far it came; the device asks again
+            raise
 
     def _must_wait(self) -> bool:
         assert self._session is not None
@@ -143,12 +152,16 @@ class DeviceStream(asyncio.Protocol):
     def _tick(self) -> None:
         if self._transport is None or self._session is None:
             return
-        if self._paused:
-            self._session.excuse(self._clocks.mono_us())
-        self.flush()
-        self._hand_over()  # items that were held for the clock
-        self._regulate()
-        self._tick_handle = asyncio.get_running_loop().call_later(TICK_S, self._tick)
+        try:
+            if self._paused:
+                self._session.excuse(self._clocks.mono_us())
+            self.flush()
+            self._hand_over()  # items that were held for the clock
+            self._regulate()
+            self._tick_handle = asyncio.get_running_loop().call_later(TICK_S, self._tick)
+        except MemoryError:
+            self.abort()
+            raise
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None

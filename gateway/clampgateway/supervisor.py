@@ -92,6 +92,16 @@ class Supervisor:
         }
 
     async def _keep(self, part: Part) -> None:
+        while True:
+            try:
+                await self._run(part)
+            except MemoryError:
+                # It did not even suffice to say why the part failed. The part is not given up.
+                part.error = "no memory"
+                part.failures += 1
+                await self._sleep(BACKOFF_FIRST_S)
+
+    async def _run(self, part: Part) -> None:
         wait_s = BACKOFF_FIRST_S
         while True:
             started = self._mono()

@@ -17,7 +17,7 @@ SOURCES = ("device", "gateway", "tools", "tests", "hil")
 # own layer; what PAIRS names is allowed besides.
 LAYERS = (
     ("model", "config"),
-    ("clocksync", "registers", "devices", "descriptions", "topics"),
+    ("clocksync", "registers", "devices", "descriptions", "topics", "memory"),
     ("link", "store", "feed"),
     ("machines", "ledger", "health", "mqttsession", "committer", "supervisor", "logs", "sdnotify"),
     ("stream",),

@@ -119,6 +119,9 @@ class SerialSource:
         self._pattern = glob.has_magic(settings.port)
         self._ports: dict[str, Port] = {}
         self._gone = 0
+        self._root = _root_of(settings.port)
+        self._scan_error = ""
+        self._scan_failures = 0
 
     async def run(self) -> None:
         """Serve the ports until cancelled."""
@@ -140,6 +143,7 @@ class SerialSource:
         """Paths to serve now; of several names of one port the first."""
         if not self._pattern:
             return [self._settings.port]
+        self._look_into_root()
         served = {os.path.realpath(path) for path in self._ports}
         wanted = []
         for path in sorted(glob.glob(self._settings.port)):  # noqa: PTH207 - Path.glob has no absolute patterns
@@ -148,6 +152,20 @@ class SerialSource:
                 served.add(real)
                 wanted.append(path)
         return wanted
+
+    def _look_into_root(self) -> None:
+        """Say why ports of a pattern cannot be found: glob keeps that to itself."""
+        try:
+            with os.scandir(self._root):
+                self._scan_error = ""
+        except FileNotFoundError:
+            self._scan_error = ""  # no port is plugged in; /dev/serial comes and goes with them
+        except OSError as error:
+            self._scan_failures += 1
+            said = f"cannot look for ports in {self._root}: {error.strerror}"
+            if said != self._scan_error:
+                self._scan_error = said
+                _log.warning("%s", said)
 
     def _named(self, port: str | None) -> list[Port]:
         """The port with this path, or all; another name of the same port is as good."""
@@ -248,8 +266,18 @@ class SerialSource:
         return {
             "pattern": self._settings.port,
             "gone": self._gone,
+            "scan_failures": self._scan_failures,
+            "alarm": self._scan_error,
             "ports": {path: port.stats() for path, port in self._ports.items()},
         }
+
+
+def _root_of(pattern: str) -> str:
+    """The deepest folder of a pattern that is named in full."""
+    root = os.path.dirname(pattern)  # noqa: PTH120 - a pattern is no path
+    while glob.has_magic(root):
+        root = os.path.dirname(root)  # noqa: PTH120
+    return root
 
 
 def _there(path: str) -> bool:

@@ -26,6 +26,9 @@ CHECKED_BYTES_MAX = 8 << 20
 VOLUME_RESERVE_BYTES = 64 << 20
 QUOTA_MIN_BYTES = 16 << 20
 QUOTA_DEFAULT_MAX_BYTES = 8 << 30
+# What a statement fails with; SQLite's SQLITE_NOMEM comes as MemoryError.
+Failure = sqlite3.Error | MemoryError
+FAILURES = (sqlite3.Error, MemoryError)
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 # A rollback leaves everything as it was. After a failed sync, too: the same connection writes the
 # same place of the log again, whereas one that opens the file anew would take from it what the
@@ -51,19 +54,22 @@ class StoreDamagedError(StoreError):
     """The file's content is broken: it must be set aside."""
 
 
-def error_of(path: Path, doing: str, error: sqlite3.Error) -> StoreError:
-    """The StoreError for an error of SQLite."""
-    text = f"store {path}: {doing}: {error}"
+def error_of(path: Path, doing: str, error: Failure) -> StoreError:
+    """The StoreError for an error of SQLite, or for a lack of memory."""
+    text = f"store {path}: {doing}: {str(error) or 'no memory'}"
     return StoreDamagedError(text) if _code(error) in _DAMAGE else StoreError(text)
 
 
-def is_full(error: sqlite3.Error) -> bool:
+def is_full(error: Failure) -> bool:
     """Whether there was no room, by the quota or on the disk."""
     return _code(error) == sqlite3.SQLITE_FULL
 
 
-def rolled_back(db: sqlite3.Connection, error: sqlite3.Error) -> bool:
-    """Undo what was begun; whether the connection is then as good as before the error."""
+def rolled_back(db: sqlite3.Connection, error: Failure) -> bool:
+    """Undo what was begun; whether the connection is then as good as before the error.
+
+    After a lack of memory nobody knows how far things came: it never is.
+    """
     if _code(error) not in _HARMLESS:
         return False
     try:
@@ -73,7 +79,7 @@ def rolled_back(db: sqlite3.Connection, error: sqlite3.Error) -> bool:
     return True
 
 
-def _code(error: sqlite3.Error) -> int:
+def _code(error: Failure) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
@@ -125,11 +131,11 @@ def open_file(path: Path) -> sqlite3.Connection:
         db = sqlite3.connect(
             path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
         )
-    except sqlite3.Error as error:
+    except FAILURES as error:
         raise error_of(path, "cannot open", error) from error
     try:
         _prepare(db, path)
-    except sqlite3.Error as error:
+    except FAILURES as error:
         db.close()
         raise error_of(path, "cannot open", error) from error
     except StoreError:

@@ -28,7 +28,7 @@ def open_kept(path: Path, kept: Kept, quota_bytes: int) -> tuple[sqlite3.Connect
     try:
         file.limit_size(db, quota_bytes)
         kept.read(db)
-    except sqlite3.Error as error:
+    except file.FAILURES as error:
         db.close()
         raise file.error_of(path, "cannot read", error) from error
     known_id = kept.last_id
@@ -62,7 +62,7 @@ def _tell_missing_end(db: sqlite3.Connection, path: Path, kept: Kept, last_id: i
             kept.dropped.apply([], [row])
         kept.write(db)
         db.execute("COMMIT")
-    except sqlite3.Error as error:
+    except file.FAILURES as error:
         db.close()
         raise file.error_of(path, "cannot note what is missing", error) from error
     told = (
@@ -110,6 +110,6 @@ def begin_with(
         insert_items(db, items)
         kept.write(db)
         db.execute("COMMIT")
-    except sqlite3.Error as error:
+    except file.FAILURES as error:
         db.close()
         raise file.error_of(path, "cannot start over", error) from error

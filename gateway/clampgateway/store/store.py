@@ -14,13 +14,13 @@ import struct
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from clampgateway.model import RECORD, Item, Stored
 from clampgateway.store import facts, file, opening
 from clampgateway.store.drops import as_stored
 from clampgateway.store.file import NumbersExhaustedError, StoreDamagedError, StoreError
-from clampgateway.store.kept import ITEM_COLUMNS, Kept, checked, insert_items, stored_of
+from clampgateway.store.insert import insert
+from clampgateway.store.kept import ITEM_COLUMNS, Kept, stored_of
 from clampgateway.store.room import Room
 
 _log = logging.getLogger(__name__)
@@ -33,7 +33,6 @@ UNREPORTED_MAX = 1_000_000
 FACTS_S = 60.0
 # So many failures in a row, and the file is opened anew: its medium may have gone and come back.
 FAILURES_PATIENT = 5
-_NO_HEAD = (-1, -1)
 _SET_CURSOR = "INSERT INTO cursors VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET id = excluded.id"
 
 
@@ -91,35 +90,34 @@ class Store:
         self._ready()
         kept = self._kept
         moved = {name: at for name, at in cursors.items() if kept.cursors.get(name) != at}
-        new: list[Stored] = []
-        fresh: dict[str, int] = {}
-        boots: dict[str, int] = {}
-        heads: dict[str, tuple[int, int]] = {}
-        if items or moved:
-            try:
-                self._db.execute("BEGIN IMMEDIATE")
-                self._room.make(self._db, items, fences, self._handed_out)
-                new = self._insert(items, fresh, boots, heads)
-                self._db.executemany(_SET_CURSOR, moved.items())
-                self._db.execute("COMMIT")
-            except sqlite3.Error as error:
-                raise self._no_commit(error, items) from error
+        if not (items or moved):
+            return self._reported([]), 0
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._room.make(self._db, items, fences, self._handed_out)
+            done = insert(self._db, kept, items)
+            self._db.executemany(_SET_CURSOR, moved.items())
+            self._db.execute("COMMIT")
             self._room.committed()
-        self._failed_in_row = 0
-        kept.device_ids.update(fresh)
-        kept.boots.update(boots)
-        kept.heads.update(heads)
-        kept.cursors.update(moved)
-        self._device_keys.update({number: key for key, number in fresh.items()})
-        if fresh or boots:
-            self._write_facts()
+            done.enter(kept)
+            kept.cursors.update(moved)
+            self._device_keys.update({number: key for key, number in done.devices.items()})
+            self._failed_in_row = 0
+            self.conflicts += done.conflicts
+            self.redelivered += (redelivered := len(items) - len(done.new))
+            if done.devices or done.boots:
+                self._write_facts()
+            return self._reported(done.new), redelivered
+        except file.FAILURES as error:
+            raise self._no_commit(error, items) from error
+
+    def _reported(self, new: list[Stored]) -> list[Stored]:
+        """What is told as new now: with what an earlier call committed without telling."""
+        told = [*self._unreported, *new]
         if new:
-            kept.last_id = self._reported_id = new[-1].id
-        self.redelivered += (redelivered := len(items) - len(new))
-        if self._unreported:
-            new = self._unreported + new
-            self._unreported = []
-        return new, redelivered
+            self._reported_id = new[-1].id
+        self._unreported = []
+        return told
 
     def upkeep(self, mono_s: float, fences: Sequence[int]) -> bool:
         """Forget a step of what is delivered and older than the retention; whether more is left.
@@ -131,73 +129,20 @@ class Store:
             self._db.execute("BEGIN IMMEDIATE")
             more = self._room.expire(self._db, mono_s, fences, self._handed_out)
             self._db.execute("COMMIT")
-        except sqlite3.Error as error:
+            self._room.committed()
+        except file.FAILURES as error:
             raise self._no_commit(error, ()) from error
-        self._room.committed()
         self._facts_due_s = self._facts_due_s or mono_s + FACTS_S
         if mono_s >= self._facts_due_s:
             self._write_facts()
         return more
 
-    def _no_commit(self, error: sqlite3.Error, items: Sequence[Item]) -> StoreError:
+    def _no_commit(self, error: file.Failure, items: Sequence[Item]) -> StoreError:
         self._room.undone()
         reason = self._failed("cannot commit", error)
         if self._failure is None and file.is_full(error):
             self._room.squeeze(self._db, items)
         return reason
-
-    def _insert(
-        self,
-        items: Sequence[Item],
-        fresh: dict[str, int],
-        boots: dict[str, int],
-        heads: dict[str, tuple[int, int]],
-    ) -> list[Stored]:
-        ids, known_boots = self._kept.device_ids, self._kept.boots
-        known_heads, dropped = self._kept.heads, self._kept.dropped
-        first = number = self._kept.last_id + 1
-        rows = []
-        entered = []
-        for item in items:
-            key = item.device
-            device = ids.get(key) or fresh.get(key)
-            if device is None:
-                added = self._db.execute("INSERT INTO devices (key) VALUES (?)", (key,))
-                device = fresh[key] = added.lastrowid or 0
-            if item.boot > boots.get(key, known_boots.get(key, -1)):
-                boots[key] = item.boot
-            if item[1:3] > heads.get(key, known_heads.get(key, _NO_HEAD)):
-                heads[key] = item[1:3]
-            if dropped and dropped.covers(device, item.boot, item.seq):
-                continue  # acknowledged long ago, and told as a gap to whoever missed it
-            column = checked(device, item.utc_ms, item.describe_crc, item.payload)
-            rows.append((number, device, *item[1:7], column, item.payload))
-            entered.append(item)
-            number += 1
-        all_new = insert_items(self._db, rows) == len(rows)
-        self._db.executemany(
-            "UPDATE devices SET highest_boot = ? WHERE key = ?",
-            [(boot, key) for key, boot in boots.items()],
-        )
-        if all_new:
-            return [Stored(first + index, item) for index, item in enumerate(entered)]
-        query = "SELECT id FROM items WHERE id >= ?"
-        inserted = {number for (number,) in self._db.execute(query, (first,))}
-        new = []
-        for row, item in zip(rows, entered, strict=True):
-            if row[0] in inserted:
-                new.append(Stored(row[0], item))
-            else:
-                self._compare(row, item)
-        return new
-
-    def _compare(self, row: tuple[Any, ...], item: Item) -> None:
-        """A key that came again must bring the same content."""
-        query = "SELECT payload FROM items WHERE device = ? AND boot = ? AND seq = ?"
-        kept = self._db.execute(query, row[1:4]).fetchone()
-        if kept is not None and kept[0] != item.payload:
-            self.conflicts += 1
-            _log.error("an item came again with another content, the first stays %s", item[:3])
 
     def save_description(self, device: str, crc: int, payloads: Sequence[bytes]) -> None:
         """Keep the Describe payloads of a description; the first under a crc stays."""
@@ -236,7 +181,7 @@ class Store:
         self._ready()
         try:
             self._db.execute(statement, values)  # outside a transaction: its own commit
-        except sqlite3.Error as error:
+        except file.FAILURES as error:
             raise self._failed("cannot write", error) from error
 
     # --- reading --------------------------------------------------------------------------------
@@ -274,7 +219,7 @@ class Store:
         try:
             rows = self._db.execute(f"SELECT {ITEM_COLUMNS} FROM items {where}", values)
             found = [stored_of(row, keys[row[1]]) for row in rows]
-        except sqlite3.Error as error:
+        except file.FAILURES as error:
             raise self._failed("cannot read", error) from error
         unsound = sum(not sound for _stored, sound in found)
         if unsound and not self.unsound:
@@ -329,7 +274,7 @@ class Store:
     def _number_keys(self) -> None:
         self._device_keys = {number: key for key, number in self._kept.device_ids.items()}
 
-    def _failed(self, doing: str, error: sqlite3.Error) -> StoreError:
+    def _failed(self, doing: str, error: file.Failure) -> StoreError:
         reason = file.error_of(self.path, doing, error)
         self._failed_in_row += 1
         patient = self._failed_in_row < FAILURES_PATIENT or file.is_full(error)
@@ -355,7 +300,7 @@ class Store:
         self.reopened += 1
         try:
             busy = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-        except sqlite3.Error as error:
+        except file.FAILURES as error:
             raise self._failed("cannot reopen", error) from error
         if busy:
             self._failure = StoreError(f"store {self.path}: another program blocks a checkpoint")
@@ -370,7 +315,7 @@ class Store:
             if self._failure is None:
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 self._write_facts()
-        except sqlite3.Error as error:
+        except file.FAILURES as error:
             _log.warning("no checkpoint at the end store=%s: %s", self.path, error)
         finally:
             self._db.close()
