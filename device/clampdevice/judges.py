@@ -65,15 +65,18 @@ class Status:
     def why(self) -> dict:
         """The answer to the command `why`."""
         answer = self.machine.why()
-        for channel in self._shaking:
-            baseline = channel.extra.baseline
-            answer["baseline"] = {
-                "of": channel.key,
-                "level": short(baseline.level),
-                "learning": [baseline.windows, _BASELINE_WINDOWS],
-                "failed_saves": baseline.failed_saves,
-            }
+        if self._shaking:
+            answer["baselines"] = [self._baseline_of(channel) for channel in self._shaking]
         return answer
+
+    def _baseline_of(self, channel) -> dict:
+        baseline = channel.extra.baseline
+        return {
+            "of": channel.key,
+            "level": short(baseline.level),
+            "learning": [baseline.windows, _BASELINE_WINDOWS],
+            "failed_saves": baseline.failed_saves,
+        }
 
     def keep(self, now_us: int) -> bool:
         """Writes what was learned if that is due, one file a call. True if it was done."""

@@ -235,19 +235,16 @@ def test_the_ratio_counts_windows_of_work_alone():
         return channel.extra.baseline.take_record()
 
     windows(10, 1.0, 0.3)
-    assert status.why()["baseline"] == {
-        "of": "vibration1",
-        "level": None,
-        "learning": [0, WINDOWS],
-        "failed_saves": 0,
-    }
+    assert status.why()["baselines"] == [
+        {"of": "vibration1", "level": None, "learning": [0, WINDOWS], "failed_saves": 0}
+    ]
     assert windows(WINDOWS + 1, 9.0, 2.0) is not None
     windows(10, 1.0, 0.3)
     assert windows(5, 1.0, 0.3) is None
     windows(5, 9.0, 2.0)
     ratio = windows(5, 9.0, 5.0)
     assert ratio is not None and abs(ratio - 2.5) < 0.01
-    assert abs(status.why()["baseline"]["level"] - 2.0) < 0.01
+    assert abs(status.why()["baselines"][0]["level"] - 2.0) < 0.01
 
 
 def test_a_baseline_that_cannot_be_kept_waits_a_minute_and_is_counted():

@@ -98,3 +98,16 @@ def test_without_a_gateway(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 def test_a_board_that_tells_no_state() -> None:
     answer = {"state": "unknown", "reason": "board.json has no state: nothing tells one"}
     assert text_of(answer) == "unknown: board.json has no state: nothing tells one"
+
+
+def test_each_baseline_is_told_and_what_could_not_be_kept() -> None:
+    answer = LEARNED | {
+        "baselines": [
+            {"of": "vibration1", "level": 2.5, "learning": [300, 300], "failed_saves": 0},
+            {"of": "vibration2", "level": None, "learning": [12, 300], "failed_saves": 3},
+        ]
+    }
+    text = text_of(answer)
+    assert "baseline of vibration1: 2.5, 300 of 300 windows of work\n" in text
+    assert "baseline of vibration2: not learned, 12 of 300 windows of work\n" in text
+    assert text.count("not kept over a power cut: 3 writes failed") == 1

@@ -50,11 +50,12 @@ def text_of(answer: Mapping[str, Any]) -> str:
     if "learning" in answer:
         done, wanted = answer["learning"]
         lines.append(f"learned from: {done} of {wanted} windows of 200 ms")
-    if "baseline" in answer:
-        base = answer["baseline"]
+    for base in answer.get("baselines", ()):
         done, wanted = base["learning"]
         level = _number(base["level"]) if base["level"] is not None else "not learned"
         lines.append(f"baseline of {base['of']}: {level}, {done} of {wanted} windows of work")
+        if base["failed_saves"]:
+            lines.append(f"not kept over a power cut: {base['failed_saves']} writes failed")
     evidence = answer.get("evidence")
     if evidence:
         lines += [
