@@ -1,16 +1,19 @@
 """A state machine of a PIO, each instruction at its own time.
 
-Owns the nine instructions, the shift registers, the FIFOs with their DMA requests, stalls and the
-clock divider. The block around it is `pio.py`.
+Owns the nine instructions, those that the bus forces, the shift registers, stalls and the clock
+divider. The FIFOs are `piofifos.py`, the block around it is `pio.py`. Only WAIT sees its pin
+behind the two flip-flops; IN and JMP PIN are 16 ns early.
 
 Ref: RP2040 datasheet 3.4 (instructions), 3.5.4 (autopush and autopull), 3.5.5 (divider), 3.5.6.3
-(two flip-flops before each input).
+(two flip-flops before each input), 3.5.7 (forced instructions: executed at once, whatever the
+divider, in place of what the machine is at, PC and the stall of its own instruction unmoved,
+delay ignored; one that stalls is latched, which EXEC_STALLED tells).
 """
 
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from piofifos import Fifos
 from rp2040py.peripherals.pio_registers import WaitType, bit_reverse
 
 if TYPE_CHECKING:
@@ -21,95 +24,47 @@ SYNC_NS = 2 * CYCLE_NS
 _MASK = 0xFFFFFFFF
 _IN_RIGHT, _OUT_RIGHT = 1 << 18, 1 << 19
 _AUTOPUSH, _AUTOPULL = 1 << 16, 1 << 17
-_JOIN_TX, _JOIN_RX = 1 << 30, 1 << 31
 _SIDE_EN, _SIDE_PINDIR = 1 << 30, 1 << 29
 
 
-class Machine:
+class Machine(Fifos):
     """One state machine; the names that a stock GPIO pin reads are those of the stock one."""
 
     def __init__(self, block: "Pio", index: int) -> None:
-        self._block = block
-        self._chip = block.rp2040
+        super().__init__(block, index)
         self._clock = block.rp2040.clock
-        self.index = index
         self._alarm = self._clock.create_alarm(self._run)
-        self._dreq_tx = 8 * block.index + index
-        self._dreq_rx = self._dreq_tx + 4
         self.reset()
 
     def reset(self) -> None:
         """As after power-up."""
         self._alarm.cancel()
-        self.enabled = self.waiting = False
+        self.enabled = self.waiting = self._forced = False
         self.wait_type, self.wait_index, self._wait_level = WaitType.NONE, 0, False
         self._retry: Callable[[], bool] | None = None
         self.executed = 0
         self.x = self.y = self.pc = 0
         self.isr = self.isr_count = self.osr = 0
         self.osr_count = 32
-        self.clkdiv, self.execctrl, self.shiftctrl = 1 << 16, 0x1F << 12, 0b11 << 18
+        self.clkdiv, self.execctrl = 1 << 16, 0x1F << 12
         self.pinctrl = 5 << 26
-        self.tx: deque[int] = deque()
-        self.rx: deque[int] = deque()
         self._due_ns = 0.0
         self._jumped = False
+        self._delay = 0
         self._period_ns = CYCLE_NS
-        self._request()
-
-    # --- FIFOs -----------------------------------------------------------------------------
-
-    @property
-    def _depths(self) -> tuple[int, int]:
-        """Of TX and RX."""
-        if self.shiftctrl & _JOIN_TX:
-            return 8, 0
-        return (0, 8) if self.shiftctrl & _JOIN_RX else (4, 4)
-
-    def _request(self) -> None:
-        dma = self._chip.dma
-        room = len(self.tx) < self._depths[0]
-        (dma.set_dreq if room else dma.clear_dreq)(self._dreq_tx)
-        (dma.set_dreq if self.rx else dma.clear_dreq)(self._dreq_rx)
-        self._block.check_interrupts()
-
-    def put(self, value: int) -> None:
-        """A word from the bus."""
-        if len(self.tx) >= self._depths[0]:
-            self._block.fdebug |= 1 << 16 + self.index
-            return
-        self.tx.append(value & _MASK)
-        self._request()
-        self.check_wait()
-
-    def get(self) -> int:
-        """A word to the bus."""
-        if not self.rx:
-            self._block.fdebug |= 1 << 8 + self.index
-            return 0
-        value = self.rx.popleft()
-        self._request()
-        self.check_wait()
-        return value
-
-    @property
-    def status(self) -> int:
-        """This machine's bits of FSTAT."""
-        tx, rx = self._depths
-        bits = (not self.tx) << 24 | (len(self.tx) >= tx) << 16
-        return (bits | (not self.rx) << 8 | (len(self.rx) >= rx)) << self.index
+        self.reset_fifos()
 
     # --- registers -------------------------------------------------------------------------
 
     def read(self, offset: int) -> int:
         """CLKDIV, EXECCTRL, SHIFTCTRL, ADDR, INSTR, PINCTRL."""
-        stalled = self.waiting << 31
+        stalled = self._forced << 31
         values = (self.clkdiv, self.execctrl & 0x7FFFFFFF | stalled, self.shiftctrl, self.pc)
         words = (*values, self._block.instructions[self.pc], self.pinctrl)
         return words[offset >> 2]
 
     def write(self, offset: int, value: int) -> None:
-        """As `read`; INSTR executes at once."""
+        """As `read`; INSTR is forced."""
         if offset == 0x00:
             self.clkdiv = value
             whole = value >> 16 or 1 << 16
@@ -117,16 +72,9 @@ class Machine:
         elif offset == 0x04:
             self.execctrl = value
         elif offset == 0x08:
-            joined = (self.shiftctrl ^ value) & (_JOIN_TX | _JOIN_RX)
-            self.shiftctrl = value
-            if joined:
-                self.tx.clear()
-                self.rx.clear()
-                self._request()
+            self.set_shiftctrl(value)
         elif offset == 0x10:
-            self._jumped = True  # PC stays unless the instruction moves it
-            self._execute(value & 0xFFFF)
-            self._block.show_pins()
+            self._force(value & 0xFFFF)
         elif offset == 0x14:
             self.pinctrl = value
 
@@ -137,16 +85,20 @@ class Machine:
         self.enabled = enabled
         if not enabled:
             self._alarm.cancel()
-        elif not self.waiting:
-            self._due_ns = self._clock.nanos
+        elif self.waiting:
+            self.check_wait()
+        else:
+            self._due_ns = self._clock.nanos + self._period_ns
             self._alarm.schedule(self._period_ns)
-            self._due_ns += self._period_ns
 
     def restart(self) -> None:
         """CTRL.SM_RESTART: shift counters, ISR and any stall; X, Y, OSR and PC stay."""
         self.isr = self.isr_count = 0
         self.osr_count = 32
-        self.waiting = False
+        stalled = self.waiting
+        self.waiting = self._forced = False
+        if stalled and self.enabled:
+            self._go_on()
 
     # --- running ---------------------------------------------------------------------------
 
@@ -170,18 +122,49 @@ class Machine:
         self._due_ns += cycles * self._period_ns
         self._alarm.schedule(max(0.0, self._due_ns - self._clock.nanos))
 
-    def check_wait(self) -> None:
-        """What a stalled instruction waits for may have come."""
-        if not self.waiting or self._retry is None or not self._retry():
-            return
-        self.waiting = False
-        if not self.enabled:
-            return
-        # It goes on with the next of its own clock's cycles after the synchronisers.
-        delay_ns = SYNC_NS if self.wait_type == WaitType.PIN else 0.0
+    def _catch_up(self, delay_ns: float = 0.0) -> None:
+        """Moves what is due to the next of its own clock's cycles after now and `delay_ns`."""
         behind_ns = self._clock.nanos + delay_ns - self._due_ns
         self._due_ns += max(0, -(-behind_ns // self._period_ns)) * self._period_ns
-        self._next(1 + self._delay)
+
+    def _go_on(self) -> None:
+        """Fetches at PC in the next cycle."""
+        self._catch_up()
+        self._alarm.schedule(max(0.0, self._due_ns - self._clock.nanos))
+
+    def check_wait(self) -> None:
+        """What a stalled instruction waits for may have come."""
+        if not self.waiting or not (self.enabled or self._forced):
+            return
+        if self._retry is None or not self._retry():
+            return
+        self.waiting = False
+        if not self._forced:
+            self._catch_up(SYNC_NS if self.wait_type == WaitType.PIN else 0.0)
+            self._next(1 + self._delay)
+            return
+        self._forced = False
+        if self.enabled:
+            self._go_on()
+
+    def _force(self, opcode: int) -> None:
+        """An instruction of the bus, in place of the program's."""
+        stalled = self.waiting and not self._forced  # of the program itself
+        own = (self.wait_type, self.wait_index, self._wait_level, self._retry, self._delay)
+        jumped, self._jumped = self._jumped, False
+        self.waiting = self._forced = False
+        self._execute(opcode)
+        self._block.show_pins()
+        moved, self._jumped = self._jumped, jumped
+        if self.waiting:  # latched until it completes; then the program fetches again
+            self._forced = True
+            self._alarm.cancel()
+        elif stalled and not moved:
+            self.wait_type, self.wait_index, self._wait_level, self._retry, self._delay = own
+            self.waiting = True
+            self.check_wait()
+        elif self.enabled:
+            self._go_on()
 
     def _wait(self, kind: WaitType, index: int, retry: Callable[[], bool]) -> None:
         if retry():

@@ -13,6 +13,7 @@ _NUMBERS = {
     "accelerometer": ("rate_hz", "slots", "bits", "lsb_per_g"),
     "inputs": (),
 }
+_DEBOUNCE_MOST_MS = 1000
 # Ten minutes of a record a second, of up to 40 bytes; 32 KB with what is kept of each item.
 SPOOL = {"ram_bytes": 24576, "ram_items": 1024}
 
@@ -135,6 +136,9 @@ def _check_channel(channel: dict, sources: dict, keys: list, problems: list) -> 
         if not _is_number(channel.get("index")):
             problems.append(f"{key}: index {channel.get('index')!r}; the number of the input")
         _check_features(channel, names.INPUT, problems)
+        debounce_ms = channel.get("debounce_ms", 0)
+        if not _is_number(debounce_ms) or not 0 <= debounce_ms <= _DEBOUNCE_MOST_MS:
+            problems.append(f"{key}.debounce_ms: {debounce_ms!r}; 0 to {_DEBOUNCE_MOST_MS} ms")
         role = channel.get("role")
         if role is not None and role not in names.ROLES:
             problems.append(f"{key}.role: {role!r}; one of {', '.join(names.ROLES)}")

@@ -15,7 +15,7 @@ def counts(thing) -> dict:
     """
     names = (
         " overruns lost_frames laps fifo_overruns slips silences torn faults resyncs edges_lost"
-        " line_errors stalls strangers "
+        " line_errors stalls strangers soft_counts count_faults "
     )
     held = getattr(thing, "__dict__", {})
     return {name: held[name] for name in held if " " + name + " " in names}

@@ -17,7 +17,8 @@ class InputChannel:
     A level counts once it has stood for `debounce_ms`, with the time of the first edge of the
     burst that led to it. Before the first edge it is what the HAL reads at start. With the
     feature `count`, the debounced changes to 1 are counted since power-up; debouncing is then off
-    unless asked for, and no event is told of a change unless `events` says so.
+    unless asked for, and no event is told of a change unless `events` says so. A HAL that counts
+    in hardware filters there, and its count is taken in place of the changes'.
 
     Args:
         config: the channel's part of board.json: `index` of the input in the HAL's order,
@@ -35,7 +36,7 @@ class InputChannel:
         self.config = config
         self.key = config["key"]
         self._features = tuple(config.get("features", ("state",)))
-        counts = "count" in self._features
+        self._counts = counts = "count" in self._features
         debounce_ms = config.get("debounce_ms", 0 if counts else _DEFAULT_DEBOUNCE_MS)
         self._debounce_us = int(1000 * debounce_ms)
         self.tells = config.get("events", not counts)
@@ -61,13 +62,14 @@ class InputChannel:
         self.state = self._before = self._raw = level
 
     def count_by(self, pulses) -> None:
-        """Takes the count from hardware, at the end of each record.
+        """Takes the count from hardware, when a record is closed.
 
         Args:
-            pulses: a function of the index that gives the rising edges since power-up; None to
-                count the edges that come here.
+            pulses: a function of the index that gives the pulses since power-up, None for an
+                input that hardware does not count; or None to count the edges that come here.
         """
-        self._pulses = pulses
+        counted = self._counts and pulses is not None and pulses(self.config["index"]) is not None
+        self._pulses = pulses if counted else None
 
     def edge(self, level: int, at_us: int) -> None:
         """A raw edge to `level`; edges come in the order of their time."""
@@ -87,7 +89,7 @@ class InputChannel:
             return None  # a glitch
         self._before, self.state = self.state, self._raw
         self._changed_us = at_us
-        if self.state:
+        if self.state and self._pulses is None:
             self.count = (self.count + 1) % COUNT_WRAP
         return at_us
 

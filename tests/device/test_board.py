@@ -34,6 +34,9 @@ def test_a_wrong_board_is_refused_with_every_problem():
             {"key": "a", "quantity": "volume"},
             {"key": "b", "quantity": "input"},
             {"key": "c", "quantity": "current", "slot": 0, "ct_ratio": 2000},
+            {"key": "d", "quantity": "input", "index": 0, "debounce_ms": 1001},
+            {"key": "e", "quantity": "input", "index": 1, "debounce_ms": -1},
+            {"key": "f", "quantity": "input", "index": 2, "debounce_ms": "20"},
         ],
         "state": {"on": {"channels": ["z"], "above": 1}},
     }
@@ -54,6 +57,9 @@ def test_a_wrong_board_is_refused_with_every_problem():
         "b: a channel of input needs sources.inputs",
         "b: index None",
         "c: needs a_per_v",
+        "d.debounce_ms: 1001; 0 to 1000 ms",
+        "e.debounce_ms: -1; 0 to 1000 ms",
+        "f.debounce_ms: '20'; 0 to 1000 ms",
         "state.on: no channel z",
         "state.working: a list",
     ):

@@ -200,6 +200,14 @@ mosi_pin = 19           # SDA of the sensor
 miso_pin = 16           # SDO
 cs_pin = 17
 """
+_SECOND = """
+[[channel]]
+key = "input2"
+quantity = "input"
+index = 0
+features = ["state", "count"]
+debounce_ms = 5 # here
+"""
 _I2C = 'kind = "i2c"\nid = 0\nscl_pin = 5\nsda_pin = 4\naddress = 83\n'
 
 
@@ -212,6 +220,10 @@ _I2C = 'kind = "i2c"\nid = 0\nscl_pin = 5\nsda_pin = 4\naddress = 83\n'
         ("pico", [("slots = 4", "slots = 3 # here")], "must be 1, 2 or 4"),
         ("pico", [("pins = [15]  ", "pins = [26] # here ")], "GPIO 26 is also adc.pins"),
         ("pico", [("index = 0", "index = 1 # here")], "has no pin"),
+        ("pico", [("debounce_ms = 20", "debounce_ms = 1001 # here")], "at most 1000"),
+        ("pico", [("debounce_ms = 20", "debounce_ms = -1 # here")], "at least 0"),
+        ("pico", [("debounce_ms = 20", f'features = ["count"]\n{_SECOND}')],
+         "is not that of 'input1', which counts the same input"),
         ("pico", [("pins = [15]  ", "pins = [30] # here ")], "GPIO 0 to 29"),
         ("pico-adxl345", [(_SPI, _I2C), ("rate_hz = 3200  ", "rate_hz = 3200 # here ")],
          "3200 Hz over I2C; at most 1600 Hz"),

@@ -60,6 +60,8 @@ def check_chip(
         yield from _sensor(chip, sensor)
     if chip != "sim":
         yield from _pins(chip, tables, channels)
+    if chip in RP2:
+        yield from _counters(channels)
 
 
 def _rp2_adc(adc: AdcTable) -> Iterator[Said]:
@@ -179,6 +181,18 @@ def _pins(
         if pin in taken:
             yield Said(path, f"GPIO {pin} is also {taken[pin]}")
         taken.setdefault(pin, name)
+
+
+def _counters(channels: list[tuple[tuple[str | int, ...], Any]]) -> Iterator[Said]:
+    """An input has one counter in hardware, which has one filter."""
+    filters: dict[int, tuple[str, float | None]] = {}
+    for path, channel in channels:
+        if channel.quantity != "input" or "count" not in (channel.features or ()):
+            continue
+        key, debounce_ms = filters.setdefault(channel.index, (channel.key, channel.debounce_ms))
+        if debounce_ms != channel.debounce_ms:
+            what = f"is not that of {key!r}, which counts the same input"
+            yield Said((*path, "debounce_ms"), what, "one input is counted with one filter")
 
 
 def _used(tables: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], int]]:

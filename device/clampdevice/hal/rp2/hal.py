@@ -111,8 +111,8 @@ class Hal:
         if "inputs" in parts:
             from clampdevice.hal.rp2.inputs import Inputs
 
-            used = [part["index"] for part in config["channels"] if part["quantity"] == "input"]
-            self._inputs = Inputs(parts["inputs"], used, machine.Pin, time.ticks_us)
+            used = [part for part in config["channels"] if part["quantity"] == "input"]
+            self._inputs = Inputs(parts["inputs"], used, machine.Pin, time.ticks_us, rp2)
             found["inputs"] = self._inputs
         return found
 
