@@ -103,12 +103,18 @@ class Gateway:
             store.last_id(),
             store.recent_events(RECENT_EVENTS),
         )
+        self._links = Links(
+            self._devices, descriptions, store.highest_boots(), self._id, clocks, store.clocks()
+        )
         self._reserve = Reserve(self._mono)
         self._loop_errors = LoopErrors(self._reserve.give)
         self._committer = Committer(
-            self._thread, self._feed, config.store.commit_interval_s, reserve=self._reserve
+            self._thread,
+            self._feed,
+            config.store.commit_interval_s,
+            reserve=self._reserve,
+            clocks=self._links.clocks,
         )
-        self._links = Links(self._devices, descriptions, store.highest_boots(), self._id, clocks)
         self._supervisor = Supervisor(self._mono)
         self._lag = LoopLag(TICK_S, self._mono)
         self._progress = Progress(self._mono)

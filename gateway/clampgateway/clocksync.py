@@ -9,6 +9,8 @@ of the middle. An answer whose bounds do not meet the line is therefore proof of
 device that stalls can only widen its bounds, never shift them unseen.
 
 The line of a power-up outlives it in `Fits`, because its items may come after the next has begun.
+It outlives its session, too: the next one of the same power-up goes on from it, even after a
+restart of the gateway, so that the times of its records do not jump. The first answer must agree.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 FIRST_REQUESTS = 8
@@ -27,6 +30,12 @@ DRIFT_SIGMA = 50e-6
 DRIFT_MAX = 500e-6
 LEAST_SIGMA_US = 50.0
 STEP_MARGIN_US = 20_000
+# What a line that was kept may be wrong by, beyond its own estimate: UTC was set anew meanwhile,
+# and a crystal changes its rate with the temperature.
+KEPT_MARGIN_US = 5_000
+KEPT_WANDER = 5e-6
+# What a line that was kept weighs at most, in answers: the new ones soon weigh more.
+KEPT_SAMPLES_MAX = 16
 # An interval cannot end after it was told; further ahead than this the mapping is wrong.
 FUTURE_US = 2_000_000
 OUTSTANDING_MAX = 8
@@ -40,15 +49,22 @@ EARLIEST_UTC_MS = 1_735_689_600_000
 
 
 class Clocks(NamedTuple):
-    """What time it is here: `mono_us` never steps, `utc_ms` is 0 while UTC is not known."""
+    """What time it is here: `mono_us` never steps, `utc_ms` is 0 while UTC is not known.
+
+    `power_up` names the run of this machine in which `mono_us` counts; "" if that is not known.
+    """
 
     mono_us: Callable[[], int]
     utc_ms: Callable[[], int]
+    power_up: str = ""
 
 
 def system_clocks() -> Clocks:
     """The clocks of this machine."""
-    return Clocks(lambda: time.monotonic_ns() // 1000, _system_utc_ms)
+    # Ref: Linux random(4): boot_id is made once at each start of the machine.
+    path = Path("/proc/sys/kernel/random/boot_id")
+    power_up = path.read_text("ascii").strip() if path.exists() else ""
+    return Clocks(lambda: time.monotonic_ns() // 1000, _system_utc_ms, power_up)
 
 
 def _system_utc_ms() -> int:
@@ -63,15 +79,45 @@ class _Sample(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """A line: `offset_us` is what to add to device time `at_us`, and `drift` to that per us."""
+    """A line: `offset_us` is what to add to device time `at_us`, and `drift` to that per us.
+
+    It leads to the gateway's monotonic clock, or with `utc` to UTC, where that clock has started
+    anew since. `error_us` and `drift_sigma` estimate what it may be wrong by at `at_us` and per us
+    away from it; it was drawn through `answers` of the last `span_us`, the best of which
+    took `rtt_us`.
+    """
 
     at_us: float
     offset_us: float
     drift: float
+    error_us: float = 0.0
+    drift_sigma: float = DRIFT_SIGMA
+    rtt_us: float = 0.0
+    span_us: float = 0.0
+    answers: int = 1
+    utc: bool = False
 
     def to_mono_us(self, device_us: float) -> float:
-        """The gateway's monotonic time of a device tick."""
-        return device_us + self.offset_us + self.drift * (device_us - self.at_us)
+        """The gateway's monotonic time of a device tick; with `utc`, UTC in us."""
+        return device_us + self.offset_at(device_us)
+
+    def offset_at(self, device_us: float) -> float:
+        """What to add to a device tick."""
+        return self.offset_us + self.drift * (device_us - self.at_us)
+
+    def doubt_us(self, device_us: float) -> float:
+        """How far it may be off at a device tick."""
+        away_us = abs(device_us - self.at_us)
+        return self.error_us + (3 * self.drift_sigma + KEPT_WANDER) * away_us + KEPT_MARGIN_US
+
+    def samples(self) -> list[_Sample]:
+        """Answers that would have given this line."""
+        count = min(self.answers, KEPT_SAMPLES_MAX)
+        steps = [
+            self.span_us * (index / (count - 1) if count > 1 else 0) for index in range(count)
+        ]
+        places = [self.at_us - back_us for back_us in reversed(steps)]
+        return [_Sample(at_us, self.offset_at(at_us), self.rtt_us) for at_us in places]
 
 
 class Fits:
@@ -93,6 +139,10 @@ class Fits:
         """The line of that power-up, None if it is not known."""
         return self._fits.get(boot)
 
+    def all(self) -> dict[int, Fit]:
+        """All lines, by boot."""
+        return dict(self._fits)
+
 
 class ClockSync:
     """Maps the device's clock to the gateway's monotonic clock, and that to UTC."""
@@ -107,23 +157,31 @@ class ClockSync:
         self._at_us = 0.0
         self._offset_us = 0.0
         self._drift = 0.0
+        self._drift_sigma = DRIFT_SIGMA
         self._before: Fit | None = None
+        self._kept: Fit | None = None
         self._anchor_us = 0
         self._utc_minus_mono_ms = 0.0
         self._utc_known = False
         self.steps = 0
         self.unmatched = 0
         self.future = 0
+        self.resumed = 0
+        self.contradicted = 0
         self.rtt_us = 0.0
         self.error_us = 0.0
 
     def reset(self) -> None:
         """Forget the device's clock: a power-up began, or may have. Counters stay."""
         self._samples.clear()
-        self._before = None
+        self._before = self._kept = None
         self._outstanding.clear()
         self._requests = 0
         self._due_us = 0
+
+    def resume(self, kept: Fit | None) -> None:
+        """Go on from this line, if it is one and the first answer agrees with it."""
+        self._kept = kept
 
     @property
     def synced(self) -> bool:
@@ -142,7 +200,17 @@ class ClockSync:
             return self._before
         if not self._samples:
             return None
-        return Fit(self._at_us, self._offset_us, self._drift)
+        first_us = min(sample.device_us for sample in self._samples)
+        return Fit(
+            self._at_us,
+            self._offset_us,
+            self._drift,
+            self.error_us,
+            self._drift_sigma,
+            self.rtt_us,
+            max(0.0, self._at_us - first_us),
+            len(self._samples),
+        )
 
     def due(self, now_us: int) -> bool:
         """Whether a request should go out now."""
@@ -174,13 +242,30 @@ class ClockSync:
         sample = _Sample(
             device_us, (gateway_us + now_us) / 2 - device_us, now_us - gateway_us - busy_us
         )
-        if self._samples and self._stepped(sample):
+        if self._kept is not None:
+            self._take_up(self._kept, sample)
+        elif self._samples and self._stepped(sample):
             self.steps += 1
             self._before = self.fit
             self._samples.clear()
         self._samples.append(sample)
         self._fit()
         return True
+
+    def _take_up(self, kept: Fit, sample: _Sample) -> None:
+        self._kept = None
+        if kept.utc:
+            if not self._utc_known:
+                return
+            kept = kept._replace(
+                offset_us=kept.offset_us - 1000 * self._utc_minus_mono_ms, utc=False
+            )
+        off_us = abs(sample.offset_us - kept.offset_at(sample.device_us))
+        if off_us > sample.rtt_us / 2 + kept.doubt_us(sample.device_us):
+            self.contradicted += 1
+            return
+        self.resumed += 1
+        self._samples.extend(kept.samples())
 
     def _stepped(self, sample: _Sample) -> bool:
         age_us = abs(sample.device_us - self._at_us)
@@ -216,6 +301,7 @@ class ClockSync:
         self.rtt_us = best_us
         # Half the best round trip is what no averaging can find out: it may all lie on one way.
         self.error_us = best_us / 2 + (wxx / determinant) ** 0.5
+        self._drift_sigma = (w / determinant) ** 0.5
 
     def _offset_at(self, device_us: float) -> float:
         return self._offset_us + self._drift * (device_us - self._at_us)
@@ -233,6 +319,8 @@ class ClockSync:
             "clock_steps": self.steps,
             "clock_unmatched": self.unmatched,
             "clock_future": self.future,
+            "clock_resumed": self.resumed,
+            "clock_contradicted": self.contradicted,
         }
 
     def anchor(self, now_us: int) -> None:
@@ -251,7 +339,10 @@ class ClockSync:
 
     def to_utc_ms_by(self, fit: Fit, device_ms: int) -> tuple[int, bool]:
         """The same for a time of an earlier power-up, whose line is given."""
-        return self._utc(fit.to_mono_us(device_ms * 1000)) if self._utc_known else (0, False)
+        if not self._utc_known:
+            return 0, False
+        at_us = fit.to_mono_us(device_ms * 1000)
+        return self._utc(at_us - 1000 * self._utc_minus_mono_ms if fit.utc else at_us)
 
     def _utc(self, mono_us: float) -> tuple[int, bool]:
         if mono_us > self._anchor_us + FUTURE_US:

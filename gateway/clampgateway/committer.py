@@ -72,7 +72,8 @@ class Committer:
 
     `run` is its task; `flush` commits at once, for the end. A commit that fails is tried again
     without end, with nothing acknowledged meanwhile; `alarm` says why. `reserve` is set free when
-    there is no memory; while it is out, sources must stop reading, too.
+    there is no memory; while it is out, sources must stop reading, too. `clocks` says what is to
+    be kept beside the store (see Store.keep_clocks).
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Committer:
         interval_s: float = INTERVAL_S,
         queue_items: int = QUEUE_ITEMS,
         reserve: Reserve | None = None,
+        clocks: Callable[[], object] = lambda: None,
     ) -> None:
         if not 0 < interval_s <= INTERVAL_MAX_S:
             raise ValueError(f"commit interval is {interval_s} s, must be above 0 and at most 1 s")
@@ -90,6 +92,7 @@ class Committer:
         self._interval_s = interval_s
         self._queue_items = queue_items
         self._reserve = reserve
+        self._clocks = clocks
         self._queue: deque[tuple[list[Item], OnCommit]] = deque()
         self._descriptions: list[Description] = []
         self._cursors = feed.cursors()
@@ -165,7 +168,9 @@ class Committer:
         if now_s < self._upkeep_due_s:
             return
         try:
-            more = await self._thread.run(self._thread.store.upkeep, now_s, self._feed.fences())
+            more = await self._thread.run(
+                self._thread.store.upkeep, now_s, self._feed.fences(), self._clocks()
+            )
         except StoreError as error:
             self.upkeep_failures += 1
             _log.warning("nothing old could be forgotten, trying again: %s", error)
@@ -174,6 +179,9 @@ class Committer:
 
     async def flush(self) -> None:
         """Commit everything that waits, cursors too. Raises StoreError at the first failure."""
+        clocks = self._clocks()
+        if clocks is not None:
+            await self._thread.run(self._thread.store.keep_clocks, clocks)
         while self.pending or self._descriptions or self._cursors != self._feed.cursors():
             await self._commit_once(retry=False)
 

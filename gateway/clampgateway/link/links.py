@@ -10,11 +10,12 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from clampgateway.clocksync import Clocks, Fits
 from clampgateway.descriptions import Descriptions
 from clampgateway.devices import Devices
+from clampgateway.link import keptclocks
 from clampgateway.link.commands import Answer, LinkError
 from clampgateway.link.session import LinkSession
 
@@ -34,7 +35,10 @@ class _Line(NamedTuple):
 
 
 class Links:
-    """The table of live sessions. `highest_boots` is what the store knows: device to boot."""
+    """The table of live sessions. `highest_boots` is what the store knows: device to boot.
+
+    `kept` is what `clocks` said before the gateway's end, None or damaged if there is nothing.
+    """
 
     def __init__(
         self,
@@ -43,14 +47,18 @@ class Links:
         highest_boots: Mapping[str, int],
         gateway_id: str,
         clocks: Clocks,
+        kept: object = None,
     ) -> None:
         self.devices = devices
         self.descriptions = descriptions
         self.gateway_id = gateway_id
         self.utc_ms: Callable[[], int] = clocks.utc_ms
+        self._clocks = clocks
         self._mono_us = clocks.mono_us
         self._boots = dict(highest_boots)
-        self._fits: dict[str, Fits] = {}
+        self._fits, self._fits_bad = keptclocks.load(kept, clocks)
+        if self._fits_bad:
+            _log.warning("kept clocks that are of no use are left aside count=%d", self._fits_bad)
         self._sessions: dict[LinkSession, _Line] = {}
         self._claims: dict[str, list[LinkSession]] = {}
         self._closed_totals: Counter[str] = Counter()
@@ -163,8 +171,14 @@ class Links:
         self._boots[device] = max(boot, self._boots.get(device, 0))
 
     def fits(self, device: str) -> Fits:
-        """The clocks of this device's power-ups that this gateway heard since its start."""
+        """The clocks of this device's power-ups, as far as this gateway has heard them."""
         return self._fits.setdefault(device, Fits())
+
+    def clocks(self) -> dict[str, Any]:
+        """The clocks of all devices' power-ups, to be kept beside the store."""
+        for session in self._sessions:
+            session.note_clock()
+        return keptclocks.dump(self._fits, self._clocks)
 
     # --- what others ask --------------------------------------------------------------------
 
@@ -204,6 +218,7 @@ class Links:
             "opened": self._opened,
             "refused_twins": self._refused,
             "replaced": self._replaced,
+            "kept_clocks_bad": self._fits_bad,
             "inflight": sum(session.inflight for session in self._sessions),
             "description_conflicts": self.descriptions.conflicts,
         }

@@ -115,10 +115,7 @@ class LinkSession:
         if name == "Hello":
             self._took_hello(message, now_us)
         elif name == "Time":
-            self.clock.answered(
-                message.id, message.gateway_us, message.device_rx_us, message.device_tx_us, now_us
-            )
-            self._intake.settle(now_us)
+            self._took_time(message, now_us)
         elif name == "Answer":
             self._commands.answered(message.id, message.status, message.body)
         elif self.state == "accepted" and name == "Describe":
@@ -131,6 +128,18 @@ class LinkSession:
             self._entry.status = message._asdict()
         else:
             self._unexpected += 1
+
+    def _took_time(self, time: Any, now_us: int) -> None:  # noqa: ANN401 - from the table
+        contradicted = self.clock.contradicted
+        self.clock.answered(time.id, time.gateway_us, time.device_rx_us, time.device_tx_us, now_us)
+        if self.clock.contradicted > contradicted:
+            _log.warning(
+                "the clock that was kept of this power-up does not fit, it begins anew"
+                " device=%s source=%s: UTC was set, or the boot number is of another power-up",
+                self.device,
+                self.source,
+            )
+        self._intake.settle(now_us)
 
     def _took_hello(self, hello: Any, now_us: int) -> None:  # noqa: ANN401 - from the table
         self._hellos += 1
@@ -165,7 +174,9 @@ class LinkSession:
         self.state, self.reason = "accepted", ""
         self._sessions += 1
         self._asks = 0
-        self._intake.begin(self.device, hello.boot, now_us, self._host.fits(self.device))
+        fits = self._host.fits(self.device)
+        self._intake.begin(self.device, hello.boot, now_us, fits)
+        self.clock.resume(fits.get(hello.boot))
         self._told_boot = self._intake.highest_boot
         known = self._host.descriptions.get(self.device, hello.describe_crc)
         if known is not None:
@@ -332,11 +343,14 @@ class LinkSession:
         self._acks.clear()
         self.state, self.device, self._identity = "waiting", "", None
 
-    def _keep_clock(self) -> None:
+    def note_clock(self) -> None:
         """What we know of this power-up's clock is there for its items when the next has begun."""
         fit = self.clock.fit
         if self.device and self._intake.own and fit is not None:
             self._host.fits(self.device).keep(self._intake.boot, fit)
+
+    def _keep_clock(self) -> None:
+        self.note_clock()
         self._intake.own = False
 
     def _returned(self) -> None:

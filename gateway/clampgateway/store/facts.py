@@ -1,7 +1,8 @@
 """What must not be lost even with the whole store: unit ids, highest boots, last records.
 
 A small file beside the store with a checksum, replaced whole. A PLC reads a machine by its unit
-id: were the ids given anew after a damaged store, it would read another machine and not know.
+id: were the ids given anew after a damaged store, it would read another machine and not know. The
+devices' clocks are here as well, because they change all the time and are worth no commit.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ def write(store: Path, kept: Kept) -> bool:
             "numbers": numbers,
             "cursors": kept.cursors,
             "last_id": kept.last_id,
+            "clocks": kept.clocks,
         }
     )
     data = f"{zlib.crc32(content.encode()):08x}\n{content}\n".encode()
@@ -66,7 +68,7 @@ def write(store: Path, kept: Kept) -> bool:
 
 
 def read_heads(store: Path, kept: Kept) -> int:
-    """Add the last numbers of all devices to `kept`; a store that is well knows the rest.
+    """Add last numbers and clocks to `kept`; a store that is well knows the rest.
 
     Returns the highest id that the store had at that time, 0 if that is not known.
     """
@@ -75,6 +77,7 @@ def read_heads(store: Path, kept: Kept) -> int:
         return 0
     for key, (_number, _highest, boot, seq) in said["devices"].items():
         kept.heads[key] = max((boot, seq), kept.heads.get(key, (0, 0)))
+    kept.clocks = kept.clocks or said.get("clocks")
     return said["last_id"]
 
 
@@ -96,6 +99,7 @@ def read(store: Path, kept: Kept) -> bool:
     for name, at in said["cursors"].items():
         kept.cursors[name] = max(at, kept.cursors.get(name, 0))
     kept.last_id = max(kept.last_id, said["last_id"])
+    kept.clocks = kept.clocks or said.get("clocks")
     return bool(kept.device_ids or kept.numbers)
 
 

@@ -33,7 +33,8 @@ _UINT32 = 0xFFFFFFFF
 class Kept:
     """Rows of the small tables, by their keys, and the highest id that was given.
 
-    `heads` is the highest (boot, seq) of each device since the start; no table holds it.
+    `heads` is the highest (boot, seq) of each device since the start; no table holds it. `clocks`
+    is the links' own, of numbers and texts; the facts beside the store hold it as it is.
     """
 
     device_ids: dict[str, int] = field(default_factory=dict)
@@ -45,6 +46,7 @@ class Kept:
     dropped: Dropped = field(default_factory=Dropped)
     hours: dict[int, int] = field(default_factory=dict)
     last_id: int = 0
+    clocks: object = None
 
     def read(self, db: sqlite3.Connection) -> None:
         """Take the rows of a file over those of memory. Raises sqlite3.Error at a broken one."""

@@ -119,11 +119,22 @@ class Store:
         self._unreported = []
         return told
 
-    def upkeep(self, mono_s: float, fences: Sequence[int]) -> bool:
+    def keep_clocks(self, clocks: object) -> None:
+        """Hold on to this, of numbers and texts; it is written with the facts, once a minute."""
+        self._kept.clocks = clocks
+
+    def clocks(self) -> object:
+        """What `keep_clocks` was given last, perhaps before the gateway's end; or None."""
+        return self._kept.clocks
+
+    def upkeep(self, mono_s: float, fences: Sequence[int], clocks: object = None) -> bool:
         """Forget a step of what is delivered and older than the retention; whether more is left.
 
-        `mono_s` is a monotonic clock: age is hours of running. Raises StoreError.
+        `mono_s` is a monotonic clock: age is hours of running. `clocks`: see `keep_clocks`.
+        Raises StoreError.
         """
+        if clocks is not None:
+            self.keep_clocks(clocks)
         self._ready()
         try:
             self._db.execute("BEGIN IMMEDIATE")

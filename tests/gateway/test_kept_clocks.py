@@ -1,0 +1,450 @@
+"""Clocks of power-ups that outlive their session and the gateway: times do not jump."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clampdevice.link import layout_of
+from clampgateway.clocksync import Clocks, ClockSync, Fit, Fits
+from clampgateway.link import keptclocks
+from clampgateway.link.links import Links
+from clampgateway.store import Store, facts, store
+from clampwire import framing
+from support.gatewayprocess import GatewayProcess
+from support.linkbench import CODEC, UTC_MS, LinkBench
+from support.ports import wait_for
+from support.ptythread import ThreadedDevice
+
+DEVICE_RATE = 1 + 40e-6
+
+
+class Machine:
+    """True time, a machine whose clocks may start anew or be set, and a device beside it."""
+
+    def __init__(self, power_up: str = "one") -> None:
+        self.true_us = 5e9
+        self.power_up = power_up
+        self.mono_zero_us = 0.0
+        self.utc_error_ms = 0
+        self.utc_known = True
+
+    @property
+    def clocks(self) -> Clocks:
+        return Clocks(self.mono_us, self.utc_ms, self.power_up)
+
+    def mono_us(self) -> int:
+        return int(self.true_us - self.mono_zero_us)
+
+    def utc_ms(self) -> int:
+        return int(UTC_MS + self.true_us / 1000 + self.utc_error_ms) if self.utc_known else 0
+
+    def restart(self) -> None:
+        """Power cut of the machine; 90 s later its clock counts from zero again."""
+        self.true_us += 90e6
+        self.power_up += "+"
+        self.mono_zero_us = self.true_us - 20e6
+
+    def device_us(self) -> int:
+        return int(self.true_us * DEVICE_RATE) - 1_000_000_000
+
+    def exchange(self, sync: ClockSync, down_us: float, up_us: float) -> None:
+        ident, asked_us, _utc = sync.ask(self.mono_us())
+        self.true_us += down_us
+        heard_us = self.device_us()
+        self.true_us += up_us
+        sync.anchor(self.mono_us())
+        assert sync.answered(ident, asked_us, heard_us, heard_us + 1, self.mono_us())
+
+    def learned(self, seconds: int = 300) -> ClockSync:
+        sync = ClockSync(self.utc_ms)
+        for second in range(0, seconds, 5):
+            delay_us = 300 + second * 7919 % 2000
+            self.exchange(sync, delay_us, 200)
+            self.true_us += 5e6 - delay_us - 200
+        return sync
+
+    def told_ms(self, sync: ClockSync) -> int:
+        utc_ms, synced = sync.to_utc_ms(self.device_us() // 1000)
+        assert synced
+        return utc_ms - (self.utc_ms() - self.utc_error_ms)
+
+
+def kept(machine: Machine, sync: ClockSync, boot: int = 7) -> dict:
+    """As a file brings it back."""
+    fits = Fits()
+    assert sync.fit is not None
+    fits.keep(boot, sync.fit)
+    return json.loads(json.dumps(keptclocks.dump({"lathe": fits}, machine.clocks)))
+
+
+def again(machine: Machine, said: dict, boot: int = 7) -> ClockSync:
+    """The session after a restart of the gateway, before its first answer."""
+    found, bad = keptclocks.load(said, machine.clocks)
+    assert bad == 0
+    sync = ClockSync(machine.utc_ms)
+    sync.resume(found.get("lathe", Fits()).get(boot))
+    return sync
+
+
+def test_a_session_goes_on_where_the_last_one_was() -> None:
+    machine = Machine()
+    sync = machine.learned()
+    said = kept(machine, sync)
+    machine.true_us += 20e6
+    after, fresh = again(machine, said), ClockSync(machine.utc_ms)
+    assert not after.synced  # not before an answer agrees
+    for each in (after, fresh):
+        machine.exchange(each, 200, 40_000)  # a slow way back, as at the start of a busy gateway
+    device_us = machine.device_us()
+    true_us = machine.mono_us()
+    assert after.resumed == 1
+    assert abs(after.to_mono_us(device_us) - sync.to_mono_us(device_us)) < 100
+    assert abs(after.to_mono_us(device_us) - true_us) < 500
+    assert abs(fresh.to_mono_us(device_us) - true_us) > 10_000  # what it would be otherwise
+    assert abs(after.drift_ppm + 40) < 5
+    for _ in range(70):  # and from there on it learns
+        machine.true_us += 5e6
+        machine.exchange(after, 200, 200)
+    assert abs(after.to_mono_us(machine.device_us()) - machine.mono_us()) < 100
+    assert after.steps == 0
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    at_us=st.floats(0, 1e14),
+    offset_us=st.floats(-1e14, 1e14),
+    ppm=st.floats(-100, 100),
+    span_us=st.floats(0, 3e8),
+    answers=st.integers(1, 64),
+)
+def test_a_line_is_the_same_in_a_file(
+    at_us: float, offset_us: float, ppm: float, span_us: float, answers: int
+) -> None:
+    fits = Fits()
+    fits.keep(9, Fit(at_us, offset_us, ppm * 1e-6, 120.0, 1e-7, 900.0, span_us, answers))
+    clocks = Clocks(lambda: 10, lambda: UTC_MS, "one")
+    found, bad = keptclocks.load(
+        json.loads(json.dumps(keptclocks.dump({"a": fits}, clocks))), clocks
+    )
+    back, there = found["a"].get(9), fits.get(9)
+    assert back is not None
+    assert there is not None
+    assert bad == 0
+    for later_us in (0, 3600e6):
+        assert abs(back.to_mono_us(at_us + later_us) - there.to_mono_us(at_us + later_us)) < 2
+    for sample in back.samples():
+        assert abs(sample.offset_us - there.offset_at(sample.device_us)) < 2
+    assert len(back.samples()) == min(answers, 16)
+
+
+def test_another_power_up_under_the_same_number_is_not_mistaken() -> None:
+    machine = Machine()
+    said = kept(machine, machine.learned())
+    other = Machine()
+    other.true_us = machine.true_us + 30e6
+    other.device_us = lambda: int(other.true_us - machine.true_us)  # it counts from zero again
+    sync = again(other, said)
+    other.exchange(sync, 200, 200)
+    assert (sync.contradicted, sync.resumed, sync.steps) == (1, 0, 0)
+    assert abs(sync.to_mono_us(other.device_us()) - other.mono_us()) < 500
+
+
+@pytest.mark.parametrize("off_us", [30_000, -30_000])
+def test_what_the_estimate_does_not_allow_is_dropped(off_us: int) -> None:
+    machine = Machine()
+    said = kept(machine, machine.learned())
+    said["devices"]["lathe"][0][2] += off_us
+    sync = again(machine, said)
+    machine.exchange(sync, 200, 200)
+    assert sync.contradicted == 1
+    assert abs(sync.to_mono_us(machine.device_us()) - machine.mono_us()) < 500
+
+
+@pytest.mark.parametrize("step_ms", [3_600_000, -3_600_000])
+def test_utc_that_was_set_while_the_gateway_was_away_is_followed(step_ms: int) -> None:
+    """The machine went on: its monotonic clock knows nothing of the step, nor does the line."""
+    machine = Machine()
+    said = kept(machine, machine.learned())
+    machine.utc_error_ms = step_ms
+    sync = again(machine, said)
+    machine.exchange(sync, 200, 200)
+    assert (sync.resumed, sync.contradicted) == (1, 0)
+    assert abs(machine.told_ms(sync) - step_ms) <= 2
+
+
+def test_after_a_restart_of_the_machine_the_line_leads_to_utc() -> None:
+    machine = Machine()
+    sync = machine.learned()
+    said = kept(machine, sync)
+    machine.restart()
+    after = again(machine, said)
+    machine.exchange(after, 200, 40_000)
+    assert after.resumed == 1
+    assert abs(machine.told_ms(after)) <= 2
+    # Once more, from what is kept of that: it leads to the clock of the second run now.
+    said = kept(machine, after)
+    machine.restart()
+    third = again(machine, said)
+    machine.exchange(third, 200, 200)
+    assert third.resumed == 1
+    assert abs(machine.told_ms(third)) <= 2
+
+
+def test_a_machine_that_starts_with_a_wrong_utc_does_not_believe_the_line() -> None:
+    machine = Machine()
+    said = kept(machine, machine.learned())
+    machine.restart()
+    machine.utc_error_ms = -90_000  # the time of its shutdown, as without a clock of its own
+    sync = again(machine, said)
+    machine.exchange(sync, 200, 200)
+    assert (sync.contradicted, sync.resumed) == (1, 0)
+    assert abs(sync.to_mono_us(machine.device_us()) - machine.mono_us()) < 500
+
+
+def test_without_utc_a_line_to_utc_is_neither_used_nor_blamed() -> None:
+    machine = Machine()
+    said = kept(machine, machine.learned())
+    machine.restart()
+    machine.utc_known = False
+    sync = again(machine, said)
+    machine.exchange(sync, 200, 200)
+    assert (sync.contradicted, sync.resumed, sync.synced) == (0, 0, True)
+    silent = kept(machine, sync)  # and what is kept without UTC is lost with the machine's run
+    assert silent["utc_minus_mono_ms"] is None
+    machine.restart()
+    assert keptclocks.load(silent, machine.clocks) == ({}, 0)
+
+
+def test_an_item_of_an_earlier_power_up_is_dated_by_a_line_to_utc() -> None:
+    machine = Machine()
+    sync = machine.learned()
+    moment_ms, utc_ms = machine.device_us() // 1000, machine.utc_ms()
+    said = kept(machine, sync)
+    machine.restart()
+    found, _ = keptclocks.load(said, machine.clocks)
+    fit = found["lathe"].get(7)
+    assert fit is not None
+    assert fit.utc
+    other = ClockSync(machine.utc_ms)
+    assert other.to_utc_ms_by(fit, moment_ms) == (0, False)
+    other.anchor(machine.mono_us())
+    told_ms, synced = other.to_utc_ms_by(fit, moment_ms)
+    assert synced
+    assert abs(told_ms - utc_ms) <= 2
+
+
+GOOD = [7, 1000, 5.0, 1e-6, 10.0, 1e-7, 500.0, 1000, 5, 0]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        7, "x", [], {"devices": 3}, {"devices": {"a": 3}}, {"devices": {"a": [3]}},
+        *({"power_up": "p", "devices": {"a": [[*GOOD[:at], bad, *GOOD[at + 1 :]]]}}
+          for at in range(len(GOOD)) for bad in ("x", None, float("nan"), 1e300, -1e300)),
+        {"power_up": "p", "devices": {"a": [GOOD[:-1]]}},
+        {"power_up": "q", "utc_minus_mono_ms": "x", "devices": {"a": [GOOD]}},
+    ],
+)  # fmt: skip
+def test_what_is_no_clock_is_left_aside_and_counted(said: object) -> None:
+    found, bad = keptclocks.load(said, Clocks(lambda: 1, lambda: UTC_MS, "p"))
+    assert (found, bad) == ({}, 0 if not said else 1)
+
+
+def test_the_others_are_taken() -> None:
+    said = {"power_up": "p", "devices": {"a": [GOOD, [1]], "b": [[8, *GOOD[1:]]]}}
+    found, bad = keptclocks.load(said, Clocks(lambda: 1, lambda: UTC_MS, "p"))
+    assert (sorted(found), bad) == (["a", "b"], 1)
+
+
+# --- sessions ------------------------------------------------------------------------------------
+
+
+class KeepingBench(LinkBench):
+    """A bench whose gateway finds the clocks of the one before."""
+
+    def restart_gateway(self, change: Callable[[dict], None] | None = None) -> None:
+        said = json.loads(json.dumps(self.links.clocks()))
+        if change is not None:
+            change(said)
+        self.start_gateway()
+        clocks = Clocks(lambda: self.now_us, self.utc_ms, "run")
+        boots = {"lathe": max((boot for _key, boot, _seq in self.committed), default=0)}
+        self.links = Links(self.devices, self.links.descriptions, boots, "gw-1", clocks, said)
+        self.session = self.links.open("port-a")
+
+    def dated(self) -> int:
+        """UTC of device time 0 by the newest item, in ms."""
+        self.device.record(1.0)
+        self.run(0.3)
+        newest = self.committed[max(self.committed)]
+        assert newest.synced
+        return newest.utc_ms - newest.end_ms
+
+
+def keeping() -> KeepingBench:
+    bench = KeepingBench()
+    bench.restart_gateway()  # so that the run of its machine has a name
+    bench.run(2)
+    bench.device.record(1.0)
+    bench.run(60)
+    return bench
+
+
+def test_a_restart_in_the_middle_of_a_power_up(caplog: pytest.LogCaptureFixture) -> None:
+    bench = keeping()
+    zero_ms = bench.dated()
+    for _ in range(3):
+        bench.restart_gateway()
+        for _ in range(20):
+            bench.device.record(1.0)
+            bench.run(0.05)
+        bench.run(3)
+        assert bench.session.stats()["clock_resumed"] == 1
+        assert abs(bench.dated() - zero_ms) <= 1
+    assert {item.utc_ms - item.end_ms for item in bench.committed.values()} <= {
+        zero_ms - 1, zero_ms, zero_ms + 1,
+    }  # fmt: skip
+    assert all(item.synced for item in bench.committed.values())
+    assert not [text for text in caplog.messages if "does not fit" in text]
+
+
+def test_a_session_of_the_same_gateway_goes_on_too() -> None:
+    bench = keeping()
+    zero_ms = bench.dated()
+    bench.replug()
+    bench.run(20)  # until the device notices by itself
+    assert bench.session.stats()["clock_resumed"] == 1
+    assert abs(bench.dated() - zero_ms) <= 1
+
+
+def test_a_contradiction_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    def spoil(said: dict) -> None:
+        said["devices"]["lathe"][0][2] += 5e6
+
+    bench = keeping()
+    zero_ms = bench.dated()
+    with caplog.at_level(logging.WARNING, "clampgateway"):
+        bench.restart_gateway(spoil)
+        bench.run(20)
+    assert bench.session.stats()["clock_contradicted"] == 1
+    assert bench.links.stats()["clock_contradicted"] == 1
+    assert any("kept of this power-up does not fit" in text for text in caplog.messages)
+    assert abs(bench.dated() - zero_ms) <= 60  # by the answers of this session alone
+
+
+def test_an_earlier_power_up_is_dated_after_a_restart_of_the_gateway() -> None:
+    bench = keeping()
+    end_ms, utc_ms = bench.device.now_us // 1000, UTC_MS + bench.now_us // 1000
+    bench.run(1)
+    bench.device.power_cycle()
+    bench.run(5)
+    bench.restart_gateway()
+    bench.run(20)
+    layout = layout_of(bench.device.link.describe_crc)
+    record = CODEC.encode("Record", 1, 900, end_ms, 5, layout, b"", b"\x01\x02\x03\x04")
+    bench.step(up=framing.frame(record))
+    item = bench.committed["lathe", 1, 900]
+    assert item.synced
+    assert abs(item.utc_ms - utc_ms) <= 60
+
+
+# --- the file ------------------------------------------------------------------------------------
+
+
+def test_clocks_are_written_with_the_facts_and_not_more_often(tmp_path: Path) -> None:
+    path = tmp_path / "items.db"
+    one = Store(path)
+    file = facts.path_of(path)
+    seen = set()
+    for second in range(0, 1800, 10):
+        one.upkeep(float(second), (), {"devices": {"lathe": [[second]]}})
+        if file.exists():
+            seen.add(file.stat().st_ino + file.stat().st_mtime_ns)
+    assert 20 <= len(seen) <= 1800 / store.FACTS_S
+    one.keep_clocks({"devices": {"lathe": [[1800]]}})
+    one.close()
+    two = Store(path)
+    assert two.clocks() == {"devices": {"lathe": [[1800]]}}
+    two.close()
+
+
+def test_damaged_facts_cost_the_clocks_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "items.db"
+    one = Store(path)
+    one.assign("unit", "", "lathe", 1, 9)
+    one.keep_clocks(keptclocks.dump({}, Clocks(lambda: 1, lambda: UTC_MS, "p")))
+    one.close()
+    file = facts.path_of(path)
+    whole = file.read_bytes()
+    spoiled = [whole[:at] for at in range(0, len(whole), 11)]
+    spoiled += [
+        whole[:at] + bytes([whole[at] ^ 0x11]) + whole[at + 1 :] for at in range(0, len(whole), 7)
+    ]
+    for data in spoiled:
+        file.write_bytes(data)
+        two = Store(path)
+        assert two.clocks() is None
+        assert two.assign("unit", "", "lathe", 1, 9) == 1
+        two.close()
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[GatewayProcess]:
+    running = GatewayProcess(tmp_path)
+    yield running
+    if running.process is not None:
+        running.process.kill()
+        running.process.wait()
+
+
+def test_a_gateway_that_is_started_again_gives_the_same_times(gateway: GatewayProcess) -> None:
+    device = ThreadedDevice(gateway.ports, "lathe")
+    device.plug()
+    try:
+        for resumed in (0, 1):
+            gateway.start()
+            known = len(device.acknowledged())
+            wait_for(lambda known=known: len(device.acknowledged()) > known + 40, 20, "acks")
+            wait_for(lambda: link(gateway).get("clock_rtt_us"), 10, "its clock in the counters")
+            found = link(gateway)
+            assert (found["clock_resumed"], found["clock_contradicted"]) == (resumed, 0)
+            assert gateway.end() == 0
+        text = facts.path_of(gateway.state / "store.db").read_text()
+        assert json.loads(text.partition("\n")[2])["clocks"]["devices"]["lathe"]
+        # A file from a machine whose clock is an hour off by now: it is seen, told, and left.
+        said = json.loads(text.partition("\n")[2])
+        said["clocks"]["power_up"] = "another run"
+        said["clocks"]["utc_minus_mono_ms"] += 3_600_000
+        _write(facts.path_of(gateway.state / "store.db"), said)
+        gateway.start()
+        wait_for(lambda: link(gateway).get("clock_contradicted"), 10, "it")
+        assert gateway.end() == 0
+    finally:
+        device.unplug()
+    assert "kept of this power-up does not fit" in gateway.log()
+    with closing(sqlite3.connect(gateway.state / "store.db")) as db:
+        zeros = [zero for (zero,) in db.execute("SELECT utc_ms - end_ms FROM items")]
+    assert len(zeros) > 80
+    assert max(zeros) - min(zeros) < 30
+    assert "Traceback" not in gateway.log()
+
+
+def link(gateway: GatewayProcess) -> dict[str, float]:
+    """Counters and gauges of the device's session."""
+    return gateway.device("lathe").get("link", {})
+
+
+def _write(path: Path, said: dict) -> None:
+    content = json.dumps(said)
+    path.write_text(f"{zlib.crc32(content.encode()):08x}\n{content}\n")
