@@ -4,6 +4,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+# Two files of tests at a time; `make test JOBS=` takes one after the other.
+JOBS ?= --numprocesses 2 --dist loadfile
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 PORTS := rp2 esp32
@@ -27,7 +29,7 @@ demo: $(VENV)/.tools
 	@$(BIN)/clampwork demo $(ARGS)
 
 test: check
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(JOBS) $(ARGS)
 
 # Every part speaks before the target fails.
 check: $(VENV)/.dev $(STUBS)

@@ -11,9 +11,21 @@ from pathlib import Path
 
 import pytest
 
-from support.measured import pytest_configure, pytest_terminal_summary, report_line
+from support.measured import (
+    pytest_configure,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+    pytest_testnodedown,
+    report_line,
+)
 
-__all__ = ("pytest_configure", "pytest_terminal_summary", "report_line")
+__all__ = (
+    "pytest_configure",
+    "pytest_sessionfinish",
+    "pytest_terminal_summary",
+    "pytest_testnodedown",
+    "report_line",
+)
 
 
 @pytest.fixture
