@@ -95,8 +95,9 @@ class Pico:
         return layout.fs_start
 
     async def reset(self) -> None:
-        """The reset button; flash survives."""
+        """The reset button; flash survives, packets that wait for the host do not."""
         self.received.clear()
+        self._held.clear()
         await self._device.ahard_reset()
         self.listen()
 
