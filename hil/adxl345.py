@@ -5,9 +5,9 @@ breach of its timing. It samples in emulated time, whatever the Pico does.
 
 Ref: ADXL345 data sheet, Rev. E: SPI p. 15 to 18, FIFO p. 21, registers p. 23 to 28, as far as the
 sources named in `clampdevice.drivers.adxl345` tell them: mode 3, at most 5 MHz; in stream mode a
-full FIFO drops its oldest; an entry leaves at the end of the read of the data registers, which is
-the step from 0x37 to 0x38 or CS going high, and 5 us may pass until then; reading data clears the
-overrun bit.
+full FIFO drops its oldest; in bypass mode, as after power-up, the data registers may be read at
+any time; an entry leaves at the end of the read of the data registers, which is the step from 0x37
+to 0x38 or CS going high, and 5 us may pass until then; reading data clears the overrun bit.
 """
 
 from collections import deque
@@ -159,7 +159,7 @@ class Adxl345:
         if self.fifo:
             self.fifo.popleft()
             self.read += 1
-        else:
+        elif self.registers[0x38] >> 6:
             self._breach("read of an empty FIFO")
         self._settle.schedule(POP_NS)  # the pin follows when the entry has left
 

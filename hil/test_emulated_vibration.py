@@ -184,7 +184,7 @@ def test_what_is_overwritten_is_counted_exactly(emulated: Callable, measured: Ca
     asyncio.run(run())
 
 
-def test_a_dip_of_the_supply_and_a_silent_bus(emulated: Callable) -> None:
+def test_a_dip_of_the_supply_and_a_silent_bus(emulated: Callable, measured: Callable) -> None:
     async def run() -> None:
         async with emulated(files("vibration_probe.py")) as pico:
             chip = sensor(pico)
@@ -193,15 +193,25 @@ def test_a_dip_of_the_supply_and_a_silent_bus(emulated: Callable) -> None:
             told = Told(await pico.run("p.run(1500)\np.tell()"))
             assert told.faults == 1
             assert "it was reset" in told.errors[0]
+            assert chip.violations == {}
             frames = told.frames
             chip.silent = True
             pico.at(1000, chip.power_cycle)
             told = Told(await pico.run("p.run(500)\np.tell()"))
             assert "no chip answers" in told.errors[0]
             chip.silent = False
-            told = Told(await pico.run("p.run(1500)\np.tell()"))
+            lines = await pico.run("p.run(1500)\np.tell()\nprint('T', p.now_us())")
+            told = Told(lines)
             assert told.frames > frames + 1000
             assert told.breaks == told.wrong == 0
             assert chip.violations == {}
+            # What is missing is counted by time, also that of the silence.
+            elapsed_us = int(lines.rsplit("T ", 1)[1])
+            due = elapsed_us * chip.rate_hz / 1e6
+            assert abs(told.frames + told.lost - due) < 0.05 * chip.rate_hz
+            measured(
+                f"a dip, then silence for 0.5 s: {told.faults} faults told; {told.frames} frames "
+                f"and {told.lost} counted as missing in {elapsed_us / 1e6:.2f} s, {due:.0f} due"
+            )
 
     asyncio.run(run())
