@@ -13,6 +13,9 @@ from array import array
 from clampdevice.hal.rp2.fast import TICKS_MASK, ticks_diff
 
 EDGES = 64  # a power of two
+# Edges carry their time; the ring of them is what must not fill: with contacts, and with pulses.
+_TURN_MS = 60
+_PULSES_TURN_MS = 20
 
 
 class Inputs:
@@ -30,14 +33,13 @@ class Inputs:
         edges_lost: edges that found the ring full, or came in pairs too fast to be seen.
         soft_counts: where something counts, the inputs that found no counter in hardware: their
             edges are counted, and those lost are pulses lost.
+        turn_ms: how often somebody should call `take`.
         count_faults: where something counts, how often hardware gave no count when asked; the
             one before it stands.
 
     Raises:
         ValueError: an index without a pin; one input counted with two filters.
     """
-
-    turn_ms = 20  # edges carry their time; the ring of them is what must not fill
 
     def __init__(self, config: dict, channels: list, pin, ticks_us, rp2) -> None:
         pins = config.get("pins", [])
@@ -62,6 +64,7 @@ class Inputs:
             self._pins[index] = pin(pins[index], pin.IN, pull)
         self._counters = None
         counting = [part for part in channels if "count" in part.get("features", ())]
+        self.turn_ms = _PULSES_TURN_MS if counting else _TURN_MS
         if counting:
             self._count(counting, rp2)
         self._watched = bytearray(len(pins))
