@@ -3,6 +3,7 @@
 from fakes_pio import FakePio
 
 from clampdevice.hal.rp2.inputs import Inputs
+from clampdevice.reports import counts
 from clampdevice.status import COUNT_WRAP, InputChannel
 
 
@@ -193,7 +194,8 @@ def test_without_a_machine_edges_are_counted_and_that_is_told():
     nothing_left: list = [{"taken": (4, 5, 6, 7)}, {"room": 10}]
     for pio in nothing_left:
         board = Board(True, [counting()], **pio)
-        assert board.inputs.soft_counts == 1
+        told = {"edges_lost": 0, "soft_counts": 1, "count_faults": 0}
+        assert counts(board.inputs) == told
         assert board.inputs.pulses(0) is None
         board.start()
         assert board.pins[15].handler is not None
