@@ -115,7 +115,7 @@ class Gateway:
             reserve=self._reserve,
             clocks=self._links.clocks,
         )
-        self._supervisor = Supervisor(self._mono)
+        self._supervisor = Supervisor(self._mono, on_memory=self._reserve.give)
         self._lag = LoopLag(TICK_S, self._mono)
         self._progress = Progress(self._mono)
         self._sources = {

@@ -141,10 +141,11 @@ class Committer:
                 await self._commit_once()
                 await self._keep_up()
             except MemoryError:
-                self._no_memory()
+                self.no_memory()
                 await asyncio.sleep(RETRY_FIRST_S)
 
-    def _no_memory(self) -> None:
+    def no_memory(self) -> None:
+        """There was a MemoryError here or at a source: the reserve is set free."""
         self.memory_errors += 1
         if self._reserve is not None:
             self._reserve.give()
@@ -213,13 +214,13 @@ class Committer:
         try:
             on_commit(items)
         except MemoryError:  # the link has closed itself, or its device asks again
-            self._no_memory()
+            self.no_memory()
 
     def _publish(self, new: list[Stored]) -> None:
         try:
             self._feed.publish(new)
         except MemoryError:
-            self._no_memory()
+            self.no_memory()
             self._feed.publish(new)  # with what the reserve gave
 
     def _took(self, items: int, redelivered: int) -> None:
@@ -247,7 +248,7 @@ class Committer:
                 )
             except (StoreError, MemoryError) as error:
                 if isinstance(error, MemoryError) or isinstance(error.__cause__, MemoryError):
-                    self._no_memory()
+                    self.no_memory()
                 self.failures += 1
                 said = str(error) or "no memory"
                 if said != self.alarm:

@@ -42,16 +42,18 @@ class Supervisor:
     A part is a coroutine function that serves until it is cancelled. One that raises, or that
     returns by itself, is called again after a back-off of 1 s, doubling up to 60 s. A reason that
     the part named itself (GatewayError, OSError) is logged in a line, anything else with its
-    traceback.
+    traceback. `on_memory` is called when one had no memory.
     """
 
     def __init__(
         self,
         mono: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        on_memory: Callable[[], None] = lambda: None,
     ) -> None:
         self._mono = mono
         self._sleep = sleep
+        self._on_memory = on_memory
         self._parts: dict[str, Part] = {}
 
     def start(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
@@ -97,6 +99,7 @@ class Supervisor:
                 await self._run(part)
             except MemoryError:
                 # It did not even suffice to say why the part failed. The part is not given up.
+                self._on_memory()
                 part.error = "no memory"
                 part.failures += 1
                 await self._sleep(BACKOFF_FIRST_S)
@@ -112,6 +115,8 @@ class Supervisor:
                 await part.run()
                 part.error = "ended by itself"
             except Exception as error:
+                if _lacks_memory(error):
+                    self._on_memory()
                 causes = list(_causes(error))
                 part.error = "; ".join(text for text, _known in causes)
                 crash = None if all(known for _text, known in causes) else error
@@ -129,6 +134,12 @@ class Supervisor:
             )
             await self._sleep(wait_s)
             wait_s = min(2 * wait_s, BACKOFF_MAX_S)
+
+
+def _lacks_memory(error: Exception) -> bool:
+    if isinstance(error, ExceptionGroup):
+        return error.subgroup(MemoryError) is not None
+    return isinstance(error, MemoryError)
 
 
 def _causes(error: BaseException) -> Iterator[tuple[str, bool]]:

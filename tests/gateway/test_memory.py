@@ -193,7 +193,8 @@ def test_a_part_is_not_given_up_when_not_even_its_failure_can_be_told() -> None:
         async def sleep(_seconds: float) -> None:
             await asyncio.sleep(0)
 
-        supervisor = Supervisor(sleep=sleep)
+        short_of: list[int] = []
+        supervisor = Supervisor(sleep=sleep, on_memory=lambda: short_of.append(1))
         logger = logging.getLogger("clampgateway.supervisor")
 
         class Short(logging.Filter):
@@ -209,5 +210,32 @@ def test_a_part_is_not_given_up_when_not_even_its_failure_can_be_told() -> None:
             logger.removeFilter(short)
             await supervisor.stop(["part"], 1)
         assert supervisor.stats()["part"]["failures"] == 4
+        assert len(short_of) == 2
 
     asyncio.run(work())
+
+
+def test_a_connection_that_cannot_be_taken_for_lack_of_memory_stops_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(bench: TcpBench) -> None:
+        device = await bench.join(DeviceModel())
+        await until(lambda: bench.online("lathe"))
+
+        def fail(*_args: object) -> None:
+            raise MemoryError
+
+        monkeypatch.setattr("clampgateway.sources.tcp.DeviceStream", fail)
+        nobody = bench.opened()
+        await until(lambda: bench.count("accept_failures"))
+        monkeypatch.undo()
+        late = await bench.join(DeviceModel("mill"))
+        await until(lambda: bench.online("lathe", "mill"))
+        late.device.record(1.0)
+        device.device.record(1.0)
+        await until(lambda: not bench.missing(device.device, late.device))
+        assert bench.count("connections") == 2
+        assert bench.committer.memory_errors == 1
+        nobody.close()
+
+    on_tcp_bench(tmp_path, work)

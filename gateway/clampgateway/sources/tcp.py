@@ -195,21 +195,25 @@ class TcpSource:
         while True:
             try:
                 sock, address = await loop.sock_accept(listener)
+                await self._admit(sock, address)
+            except MemoryError:
+                self._accept_failures += 1
+                self._committer.no_memory()
+                await self._short_of("no memory")
             except OSError as error:
                 if error.errno not in _SCARCE | _PEER_GONE:
                     raise
                 self._accept_failures += 1
                 if error.errno in _SCARCE:
-                    await self._short_of(error)
-                continue
-            if self._error:
-                _log.info("connections are accepted again")
-                self._error = ""
-            await self._admit(sock, address)
+                    await self._short_of(str(error.strerror))
+            else:
+                if self._error:
+                    _log.info("connections are accepted again")
+                    self._error = ""
 
-    async def _short_of(self, error: OSError) -> None:
+    async def _short_of(self, what: str) -> None:
         """No descriptor or no memory for a connection: it waits in the kernel, as do we."""
-        told = f"connections cannot be accepted, trying again: {error.strerror}"
+        told = f"connections cannot be accepted, trying again: {what}"
         if told != self._error:
             _log.error("%s", told)
             self._error = told
@@ -229,19 +233,18 @@ class TcpSource:
         def on_lost(error: Exception | None) -> None:
             self._gone(connection, error)
 
-        stream = DeviceStream(
-            self._links,
-            self._committer,
-            self._clocks,
-            connection.source,
-            on_lost,
-            lambda: connection.end("replaced"),
-        )
-        connection.stream = stream
-        self._connections.add(connection)
-        self._empty.clear()
         loop = asyncio.get_running_loop()
         try:
+            stream = connection.stream = DeviceStream(
+                self._links,
+                self._committer,
+                self._clocks,
+                connection.source,
+                on_lost,
+                lambda: connection.end("replaced"),
+            )
+            self._connections.add(connection)
+            self._empty.clear()
             await loop.connect_accepted_socket(lambda: stream, sock)
         except BaseException:
             sock.close()
