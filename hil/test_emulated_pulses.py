@@ -51,6 +51,29 @@ def tell():
 flash = rp2.Flash(start={SPARE}, len=65536)
 page = bytearray(256)
 """
+# The whole way from board.json to records, of a board with nothing but this input.
+CHAIN = f"""
+import json, time
+from clampdevice import board
+from clampdevice.hal.rp2.hal import Hal
+from clampdevice.measure import Measurement
+import rp2
+config = board.check({{"board": "b", "chip": "rp2040", "name": "b",
+    "sources": {{"inputs": {{"pins": [{COUNTED}]}}}},
+    "channels": [{{"key": "c", "quantity": "input", "index": 0, "features": ["count"]}}]}})
+hal = Hal(config)
+records = []
+measure = Measurement(config, hal.sources(config))
+def now_us():
+    return time.ticks_diff(time.ticks_us(), began)
+measure.on_record = lambda end_ms, n, flags, values: records.append(
+    (end_ms, now_us() // 1000 - end_ms, flags[0], values[0]))
+flash = rp2.Flash(start={SPARE}, len=65536)
+def run(until_ms):
+    while now_us() < 1000 * until_ms:
+        if not measure.poll(now_us()):
+            time.sleep_ms(20)
+"""
 FULL = """
 inputs.close()
 @rp2.asm_pio()
@@ -86,6 +109,10 @@ class Signal:
         self._due_ns = self._clock.nanos
         self._step()
 
+    def stop(self) -> None:
+        """The pulse that is on is the last."""
+        self.running = False
+
     def _run(self) -> Iterator[float]:
         """Sets levels; yields how long each stands, in us. Ends behind a whole pulse."""
         while self.running:
@@ -107,18 +134,9 @@ class Signal:
             self._alarm.schedule(max(0.0, self._due_ns - self._clock.nanos))
 
 
-def files() -> dict[str, bytes]:
-    needed = tuple(f"clampdevice/{part}" for part in ("__init__", "hal/__init__", "hal/rp2/"))
-    return {
-        name: content
-        for name, content in firmware.device_files().items()
-        if name.startswith(needed)
-    }
-
-
 def test_no_stall_of_the_core_costs_a_pulse(emulated: Callable, measured: Callable) -> None:
     async def run() -> None:
-        async with emulated(files()) as pico:
+        async with emulated(firmware.device_files()) as pico:
             pio.install(pico.mcu, 1)
             fast = Signal(pico, COUNTED, 500, (3, 20, 61, FILTER_US - 1, 7))
             slow = Signal(pico, WATCHED, 10_000, ())
@@ -136,7 +154,8 @@ def test_no_stall_of_the_core_costs_a_pulse(emulated: Callable, measured: Callab
                 )
             stalled_ms = pico.flash.stalled_ms
             assert pico.flash.sectors == 5
-            fast.running = slow.running = False
+            fast.stop()
+            slow.stop()
             told = [int(word) for word in (await pico.run("turn(30)\ntell()")).split()]
             assert told[:2] == [fast.pulses, slow.pulses]
             assert fast.pulses > stalled_ms > 900
@@ -150,5 +169,44 @@ def test_no_stall_of_the_core_costs_a_pulse(emulated: Callable, measured: Callab
                 f"told as lost; read {told[4]} times meanwhile; heap {told[7]} bytes"
             )
             assert (await pico.run(FULL)).split() == ["1", "None"]
+
+    asyncio.run(run())
+
+
+def test_records_of_a_board_that_counts(emulated: Callable, measured: Callable) -> None:
+    async def run() -> None:
+        async with emulated(firmware.device_files()) as pico:
+            counter = pio.install(pico.mcu, 1).machines[0]
+            signal = Signal(pico, COUNTED, 500, (99, 3))
+            pico.flash.set(WORST_MS)
+            await pico.run(CHAIN)
+
+            def begin() -> None:
+                if counter.enabled:
+                    signal.start()
+                    pico.at(2_600_000, signal.stop)
+                else:
+                    pico.at(1000, begin)
+
+            pico.at(1000, begin)
+            # Erased over the end of the second record.
+            lines = await pico.run(
+                "began = time.ticks_us()\nmeasure.start(0)\n"
+                "run(1900)\nflash.ioctl(6, 0)\nrun(3100)\n"
+                "for r in records:\n    print(*r)\n"
+                "measure.start(now_us())\nprint(measure.channels[0].record(now_us())[1][0])\n"
+                "hal.close()"
+            )
+            records = [[int(word) for word in line.split()] for line in lines.splitlines()[:-1]]
+            assert [record[0] for record in records] == [1000, 2000, 3000]
+            assert not any(record[2] for record in records)
+            late_ms = [record[1] for record in records]
+            counts = [record[3] for record in records]
+            assert late_ms[1] > 250  # the erase
+            assert counts[2] == signal.pulses
+            assert int(lines.split()[-1]) == signal.pulses  # also over a restart
+            # 1 kHz, so that the pulses between two counts are the ms between their moments.
+            assert abs(counts[1] - counts[0] - (1000 + late_ms[1] - late_ms[0])) <= 3
+            measured(f"records of 1 kHz: counts {counts}, read {late_ms} ms after their ends")
 
     asyncio.run(run())
