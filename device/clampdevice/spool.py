@@ -19,6 +19,8 @@ from clampwire.messages import (
     code_of,
 )
 
+# Places that one call looks at for an item that was lost on the way.
+_LOOKS = 16
 _MASK = 0xFFFFFFFF
 _MS_MASK = 0x3FFFFFFF  # of times: small integers, since larger ones are objects on a chip's heap
 _DONE = -1  # acknowledged, or moved down
@@ -99,6 +101,7 @@ class Spool:
         self.next_seq = first_seq & _MASK
         self.oldest_seq = self.next_seq
         self._history = self.next_seq
+        self._looked = 0
         self.in_flight = 0
         self.dropped = 0
         self.resent = 0
@@ -300,12 +303,23 @@ class Spool:
                 self._history = (seq + 1) & _MASK
                 return seq
             if not done and age_ms < 0:
-                # The window is full: wait here, unless the oldest item has been lost on the way.
+                # The window is full: wait here, unless the oldest item has been lost on the way,
+                # or younger ones that the live lane has sent: nothing else would empty the window.
                 if self._age_ms(self.oldest_seq % self._slots, now_ms) >= timeout_ms:
                     self._history = self.oldest_seq
                     continue
-                return -1
+                return self._overdue(now_ms, timeout_ms)
             self._history = (seq + 1) & _MASK
+        return -1
+
+    def _overdue(self, now_ms: int, timeout_ms: int) -> int:
+        """An item that got no Ack in time, or -1; looks at the next few places each call."""
+        count = len(self)
+        for _ in range(min(_LOOKS, count)):
+            self._looked = self._looked + 1 if self._looked + 1 < count else 0
+            seq = self.oldest_seq + self._looked
+            if self._age_ms(seq % self._slots, now_ms) >= timeout_ms:
+                return seq & _MASK
         return -1
 
     def _age_ms(self, slot: int, now_ms: int) -> int:

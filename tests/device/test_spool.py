@@ -78,6 +78,28 @@ def test_a_lost_item_goes_again_even_while_the_window_is_full():
     assert _send_all(spool, 4000, window=1) == [0]
 
 
+def test_live_items_that_were_lost_do_not_hold_the_window_against_older_ones():
+    for first_seq in (0, 0xFFFFFFF0):
+        spool = _filled(60, first_seq=first_seq)
+        live = [(first_seq + i) & 0xFFFFFFFF for i in range(28, 60)]
+        for seq in live:
+            spool.mark_sent(seq, 1000)
+        # A window of them fills it: nothing goes while their Acks may still come.
+        assert _send_all(spool, 3900, 16) == []
+        taken = []
+        for now_ms in range(4000, 60000, 20):
+            seq = spool.next_history(now_ms, 3000, 16)
+            if seq >= 0:
+                spool.mark_sent(seq, now_ms)
+                taken.append(seq)
+                spool.ack(7, seq, seq)
+        assert len(spool) == 0
+        older = [(first_seq + i) & 0xFFFFFFFF for i in range(28)]
+        assert set(taken[:17]) <= set(live)  # until the window has a place
+        assert [seq for seq in taken if seq in older] == older
+        assert sorted(taken) == sorted(live + older)
+
+
 def test_a_new_session_sends_all_again():
     spool = _filled(5)
     _send_all(spool, 100)
