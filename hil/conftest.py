@@ -11,21 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support.measured import (
-    pytest_configure,
-    pytest_sessionfinish,
-    pytest_terminal_summary,
-    pytest_testnodedown,
-    report_line,
-)
-
-__all__ = (
-    "pytest_configure",
-    "pytest_sessionfinish",
-    "pytest_terminal_summary",
-    "pytest_testnodedown",
-    "report_line",
-)
+pytest_plugins = ("support.measured",)
 
 
 @pytest.fixture

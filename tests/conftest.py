@@ -6,23 +6,10 @@ from pathlib import Path
 import pytest
 
 from support import ports
-from support.measured import (
-    pytest_configure,
-    pytest_sessionfinish,
-    pytest_terminal_summary,
-    pytest_testnodedown,
-    report_line,
-)
 from support.mosquitto import Mosquitto
 from support.skips import ROOT, need_debian, shared_path
 
-__all__ = (
-    "pytest_configure",
-    "pytest_sessionfinish",
-    "pytest_terminal_summary",
-    "pytest_testnodedown",
-    "report_line",
-)
+pytest_plugins = ("support.measured",)
 
 
 @pytest.fixture(scope="session")

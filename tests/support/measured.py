@@ -1,8 +1,7 @@
 """What tests measured and which faults they injected, printed before pytest's closing line.
 
-A conftest takes the hooks by name: `from support.measured import pytest_configure, ...`; it has to
-be one that pytest loads at its start. Where pytest-xdist runs the tests in workers, their share is
-carried to the process that prints.
+A plugin: a conftest that pytest loads at its start names it in `pytest_plugins`. Where
+pytest-xdist runs the tests in workers, their share is carried to the process that prints.
 """
 
 from collections.abc import Callable
