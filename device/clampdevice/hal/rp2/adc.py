@@ -28,7 +28,6 @@ _BLOCK_MS = 40
 _SHORT_BLOCK_MS = 5
 _SILENT_BLOCKS = 8
 _TURNS = 10  # looks in the time of a ring
-_TURN_MOST_MS = 60
 _FIRST_STAMP_US = 1000
 _LEARN_BLOCKS = 64
 _MHZ = ADC_CLOCK_HZ // 1000000
@@ -81,7 +80,7 @@ class AdcSource:
         self._few = max(1, self._ring.blocks - MERGE - 2)
         self._turn_us = self._ring.modulus * self._block_cycles // _MHZ // 2
         self._silent_us = _SILENT_BLOCKS * self._block_cycles // _MHZ
-        self.turn_ms = max(1, min(_TURN_MOST_MS, self.ring_ms // _TURNS))
+        self.turn_ms = max(1, self.ring_ms // _TURNS)
         self.overruns = self.lost_frames = 0
         self.laps = self.fifo_overruns = self.slips = self.silences = self.torn = 0
         self._result = [self._ring.buf, 0, 0, 0, 0]

@@ -32,7 +32,6 @@ _STRANGE_BLOCKS = 8
 _REFUSED_MOST = 3
 _MARGIN_BLOCKS = 2
 _TURNS = 10  # looks in the time of a ring
-_TURN_MOST_MS = 60
 _SILENCE_US = 100000
 _RETRY_US = 1000000
 _COUNTED_TRIES = 400  # seconds; a difference of ticks is good for 536
@@ -78,7 +77,7 @@ class EntrySource:
             frames *= 2
         self._block = frames // _RING_BLOCKS
         self._ring = StampedRing(new_dma, memory, timer_raw, SLOTS * frames, SLOTS * self._block)
-        self.turn_ms = max(20, min(_TURN_MOST_MS, int(1000 * frames / rate_hz) // _TURNS))
+        self.turn_ms = max(20, int(1000 * frames / rate_hz) // _TURNS)
         self._few = self._ring.blocks - _MARGIN_BLOCKS
         self.overruns = self.lost_frames = 0
         self.laps = self.slips = self.faults = self.resyncs = 0
