@@ -91,6 +91,7 @@ class App:
         self._layout = layout_of(self._link.describe_crc)
         self._layouts = {self._layout: self._link.describe_crc}
         self._identify_until_ms = 0
+        self._made_s = 0  # device time of the record since the last collection
         self._lag_ms = 0
         self._heap_free = hal.heap_free()  # from here on after a record, when it is clean
         self._device = device
@@ -193,9 +194,7 @@ class App:
             self._measure.counters.keep(end_ms)
         if self._measure.status is not None:
             self._measure.status.keep(1000 * end_ms)
-        gc.collect()
-        if not end_ms // 1000 % _HEAP_EVERY_S:
-            self._heap_free = self._hal.heap_free()
+        self._made_s = end_ms // 1000
 
     def _event(self, at_ms: int, channel: int, kind: int, value: int, text: str) -> None:
         self._keep("Event", at_ms, channel, kind, value, text)
@@ -251,15 +250,25 @@ class App:
         if self._problem:
             self._measure.faults += 1
             self._event(now_ms, messages.NO_CHANNEL, FAULT, 0, self._problem)
-        layers = self._layers.run(self._clock, self._sources.values(), self._hal.ticks_us)
+        layers = self._layers.run(
+            self._clock, self._sources.values(), self._hal.ticks_us, self._measure
+        )
         await asyncio.gather(self._sample(), self._talk(), layers)
 
     async def _sample(self) -> None:
         measure, clock = self._measure, self._clock
         while True:
             handled = measure.poll(clock.now_us())
-            behind = handled and measure.due(clock.now_us())
-            await asyncio.sleep(0 if behind else measure.turn_s)
+            if handled and measure.due(clock.now_us()):
+                await asyncio.sleep(0)
+                continue
+            # Not before all is taken: the rest might not wait for a collection.
+            if self._made_s:
+                gc.collect()
+                if not self._made_s % _HEAP_EVERY_S:
+                    self._heap_free = self._hal.heap_free()
+                self._made_s = 0
+            await asyncio.sleep(measure.turn_s)
 
     def _blinks(self) -> bool:
         """Whether the light that shows which board this is should be on now."""

@@ -22,7 +22,7 @@ GROUP = 10
 SPAN_MAX = 16
 # The sampler must hold this long from now: the worst of the flash, and what is read beside it.
 PROGRAM_US = 250000
-ERASE_US = 400000
+ERASE_US = 405000
 # So long an erase waits for that. Then it is done all the same: samples that it costs are counted
 # and told, while a ring that stands still would lose records by the minute.
 PATIENCE_MS = 10000
@@ -157,10 +157,11 @@ class History:
 
     # --- down -----------------------------------------------------------------------------------
 
-    def work(self, now_ms: int, headroom_us: int, ticks_us) -> bool:
+    def work(self, now_ms: int, room, ticks_us) -> bool:
         """Move one item or group, or do one step of the flash. False if there was nothing to do.
 
-        `headroom_us`: how long the sampler needs nobody, from now.
+        `room(us)`: how long the sampler needs nobody, from now; it may do what it can to make
+        that `us`. Called before a step of the flash alone.
         """
         ring = self.ring
         if self._gone != self._spool.dropped:
@@ -173,6 +174,7 @@ class History:
             if self._waits_since < 0:
                 self._waits_since = now_ms
             patient = now_ms - self._waits_since < PATIENCE_MS
+            headroom_us = room(needed)
             if headroom_us >= needed or not patient:
                 self.forced += headroom_us < needed
                 self._waits_since = -1

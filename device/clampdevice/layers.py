@@ -5,6 +5,7 @@ flash may work. The layer itself is `history.py`; a board that has none loads no
 """
 
 import asyncio
+import gc
 
 from clampdevice.borrow import Borrowed
 from clampdevice.spool import POWER_CUT, Loss
@@ -12,6 +13,9 @@ from clampwire.messages import NO_CHANNEL, TO_THE_END
 
 SECTOR = 4096
 IDLE_S = 0.1
+# From here to its end a window is too old for a step of the flash: what was sampled meanwhile is
+# taken faster than new comes, and a record costs that lead if it is due before there is any.
+LATE_US = 60000
 
 
 class Layers:
@@ -67,14 +71,47 @@ class Layers:
             return self.history.cut
         return Loss(POWER_CUT, NO_CHANNEL, 0, TO_THE_END, (0, 0), 0, 1)
 
-    async def run(self, clock, sources, ticks_us) -> None:
+    async def run(self, clock, sources, ticks_us, measure) -> None:
         """Work while there is something to do, a piece at a time.
 
         `sources`: block sources; one that has `headroom_us()` is asked how long it needs nobody.
+        `measure` takes from them: its turn is right before and right after each piece.
         """
-        asked = [source for source in sources if hasattr(source, "headroom_us")]
         history = self.history
-        while history is not None:
-            headroom_us = min([source.headroom_us() for source in asked] or [1000000])
-            done = history.work(clock.now_ms(), headroom_us, ticks_us)
+        if history is None:
+            return
+        room = Room(clock, sources, measure)
+        while True:
+            done = history.work(clock.now_ms(), room.make, ticks_us)
+            if done:
+                measure.drain(clock)
             await asyncio.sleep(0 if done else IDLE_S)
+
+
+class Room:
+    """The time that the sampler can spare, made as long as it gets.
+
+    A ring of half a second lasts over an erase only if it is empty when that begins, and if
+    nothing else, a collection of garbage least of all, comes before it is emptied again.
+    """
+
+    def __init__(self, clock, sources, measure) -> None:
+        self._clock = clock
+        self._asked = [source for source in sources if hasattr(source, "headroom_us")]
+        self._measure = measure
+
+    def make(self, needed_us: int) -> int:
+        """How long the sampler needs nobody, from now; 0 if a window is about to end."""
+        if not self._asked:
+            return 1000000
+        clock, measure = self._clock, self._measure
+        measure.drain(clock)
+        if self._least_us() >= needed_us:
+            gc.collect()
+            measure.drain(clock)
+        if measure.window_end_us - clock.now_us() < LATE_US:
+            return 0
+        return self._least_us()
+
+    def _least_us(self) -> int:
+        return min([source.headroom_us() for source in self._asked])

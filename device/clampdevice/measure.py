@@ -192,6 +192,11 @@ class Measurement:
         """Whether the present window has ended: after a `poll` that did something, more waits."""
         return now_us >= self._end_us
 
+    def drain(self, clock) -> None:
+        """Does all there is to do now, window by window; for those who must not be behind."""
+        while self.poll(clock.now_us()) and self.due(clock.now_us()):
+            pass
+
     def _tell_step(self, sampler: Sampler, fed: list, now_us: int, was_silent: bool) -> None:
         if sampler.lost is not None:
             from_us, to_us, frames = sampler.lost

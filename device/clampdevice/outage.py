@@ -160,7 +160,7 @@ class Device:
         self._work()
 
     def _work(self) -> None:
-        while self._history.work(self._now_us // 1000, HEADROOM_US, lambda: 0):
+        while self._history.work(self._now_us // 1000, lambda _us: HEADROOM_US, lambda: 0):
             pass
 
     def obey(self, command: dict) -> dict:

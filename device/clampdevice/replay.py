@@ -34,6 +34,7 @@ import sys
 from array import array
 
 from clampdevice import board, kernels, linear
+from clampdevice.borrow import loading
 from clampdevice.feature import STANDARD_GRAVITY_M_S2
 from clampdevice.hal.sim.errors import curve_of
 from clampdevice.hal.sim.playback import Playback
@@ -207,6 +208,7 @@ def _vibration_line(features: dict, unit_m_s2: float) -> dict:
 
 def main(path: str) -> int:
     """Runs the job in the file `path`; 2 if it cannot be run."""
+    loading(True)  # of sources, as here, more is left behind than of what a board has
     try:
         with open(path) as file:
             job = json.load(file)

@@ -2,8 +2,8 @@
 
 `SECONDS` is where device time begins: from 1,074 s on, a time in microseconds is no small integer
 any more. `EVERY_MS` is how often a sector or a page of spare flash is written, one a call; 0 is
-never. `ASKS`: each time the sampler is asked first for the time that the flash may take, as the
-firmware's own ring does; without, it is written whenever that falls.
+never. `ASKS`: each time as the firmware's own ring does it, when the sampler has the time that
+the flash may take; without, it is written whenever that falls.
 """
 
 import asyncio
@@ -11,11 +11,12 @@ import asyncio
 import rp2
 
 from clampdevice import clock, start
+from clampdevice.history import ERASE_US
+from clampdevice.layers import Room
 
 SECONDS = 0
 EVERY_MS = 0
 ASKS = False
-HEADROOM_US = 400000  # what the ring in flash asks for before an erase
 SPARE = 1024 * 1024  # far up in the file system, where the few files of a fresh board do not lie
 SECTORS = 16
 PAGES = 4
@@ -27,19 +28,12 @@ class Later(clock.Clock):
         self._total_us = 1000000 * SECONDS
 
 
-samplers = []
+apps = []
 
 
 def make_app(config: dict, hal):  # noqa: ANN001, ANN201 - loaded by the firmware
-    app = made(config, hal)
-    sources = app._sources.values()  # noqa: SLF001
-    samplers.extend(source for source in sources if hasattr(source, "headroom_us"))
-    return app
-
-
-async def room() -> None:
-    while ASKS and min(source.headroom_us() for source in samplers) < HEADROOM_US:
-        await asyncio.sleep_ms(1)
+    apps.append(made(config, hal))
+    return apps[0]
 
 
 async def write() -> None:
@@ -47,14 +41,23 @@ async def write() -> None:
     page = bytearray(256)
     sector = 0
     while True:
-        await asyncio.sleep_ms(EVERY_MS)
-        await room()
-        flash.ioctl(6, sector)
+        await turn(flash.ioctl, 6, sector)
         for part in range(PAGES):
-            await asyncio.sleep_ms(EVERY_MS)
-            await room()
-            flash.writeblocks(sector, page, 256 * part)
+            await turn(flash.writeblocks, sector, page, 256 * part)
         sector = (sector + 1) % SECTORS
+
+
+async def turn(work, *args: object) -> None:  # noqa: ANN001 - a callable
+    await asyncio.sleep_ms(EVERY_MS)
+    app = apps[0]
+    if not ASKS:
+        work(*args)
+        return
+    room = Room(app._clock, app._sources.values(), app._measure)  # noqa: SLF001
+    while room.make(ERASE_US) < ERASE_US:
+        await asyncio.sleep_ms(10)
+    work(*args)
+    app._measure.drain(app._clock)  # noqa: SLF001
 
 
 clock.Clock = Later

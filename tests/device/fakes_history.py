@@ -88,7 +88,7 @@ class Device:
         if event:
             self.keep("Event", self.now_ms, 0, 1, 2, "idle: 3 s below 0.4 A")
         for _ in range(40):
-            if not self.history.work(self.now_ms, room, lambda: 0):
+            if not self.history.work(self.now_ms, lambda _us: room, lambda: 0):
                 break
         if hasattr(gc, "mem_free"):
             gc.collect()  # as the app does after a record; else `made` lies all over the heap
@@ -180,7 +180,7 @@ def drain(device: Device, gateway: Gateway, lose=lambda: False) -> list:
                 history.ack(key[0], key[1], key[1])
                 spool.ack(key[0], key[1], key[1])
                 order.append(key)
-        while history.work(device.now_ms, HEADROOM_US, lambda: 0):
+        while history.work(device.now_ms, lambda _us: HEADROOM_US, lambda: 0):
             pass
         idle = not history.waiting and not history.in_flight
         if idle and not len(spool) and not spool.losses:

@@ -54,7 +54,7 @@ def test_a_power_up_that_gets_another_number_takes_its_items_along():
     device.history.rename(58)
     device.spool.rebase(58)
     device.boot = 58
-    while device.history.work(0, HEADROOM_US, lambda: 0):
+    while device.history.work(0, lambda _us: HEADROOM_US, lambda: 0):
         pass
     device.power_up()
     assert device.boot == 59

@@ -38,6 +38,18 @@ class Source:
         return self.headroom
 
 
+class Measure:
+    """Stands for the sampler: a window ends, and each turn of it is noted."""
+
+    def __init__(self, flash: Flash) -> None:
+        self.window_end_us = 1 << 40
+        self.drains: list = []
+        self._flash = flash
+
+    def drain(self, clock) -> None:
+        self.drains.append(self._flash.wear[2])
+
+
 def test_without_a_ring_there_is_no_layer_and_a_cut_is_told_all_the_same():
     for layers in (Layers({"ram_bytes": 1}, None), Layers(PART, Hal(None)), Layers(PART, None)):
         layers.open(Spool(2600, 64), DESCRIBED, 3)
@@ -64,6 +76,7 @@ def test_it_works_while_the_sampler_has_time_and_only_then():
     source = Source()
     ticks = [0]
     clock = Clock(lambda: ticks[0])
+    measure = Measure(flash)
     spool = Spool(2600, 64)
     layers = Layers(PART, Hal(flash))
     layers.open(spool, DESCRIBED, 1)
@@ -71,7 +84,7 @@ def test_it_works_while_the_sampler_has_time_and_only_then():
     assert history is not None
 
     async def passing(seconds: int) -> None:
-        task = asyncio.create_task(layers.run(clock, (source, object()), lambda: 0))
+        task = asyncio.create_task(layers.run(clock, (source, object()), lambda: 0, measure))
         for _ in range(seconds):
             ticks[0] = (ticks[0] + 1000000) & 0x3FFFFFFF
             now_ms = clock.now_ms()
@@ -92,13 +105,20 @@ def test_it_works_while_the_sampler_has_time_and_only_then():
     source.headroom = 1000000
 
     async def working() -> None:
-        task = asyncio.create_task(layers.run(clock, (source,), lambda: 0))
+        task = asyncio.create_task(layers.run(clock, (source,), lambda: 0, measure))
         for _ in range(50):
             await asyncio.sleep(0)
         task.cancel()
 
+    measure.window_end_us = clock.now_us() + module.LATE_US - 1
+    asyncio.run(working())
+    assert not flash.wear[2], "begun although a window is about to end"
+    measure.window_end_us = clock.now_us() + module.LATE_US
+    measure.drains = []
     asyncio.run(working())
     assert history.ring.head == 1 and flash.wear[2] == 1
+    # Emptied before garbage is collected, again before the erase, and at once after it.
+    assert measure.drains[:3] == [0, 0, 1]
 
 
 def test_board_json_is_checked():
