@@ -201,7 +201,7 @@ def test_any_readers_at_any_pace_each_get_everything_once(
         assert got == [list(range(total))] * 3
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("clampgateway.feed.TAIL_ITEMS", tail)
+        patch.setattr("clampgateway.feed.feed.TAIL_ITEMS", tail)
         on_bench(tmp_path_factory.mktemp("feed") / "items.db", work)
 
 

@@ -7,15 +7,14 @@ before it is committed, and a slow or dead bridge holds up nobody: it has its ow
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
 
 from clampgateway import model
 from clampgateway.descriptions import Descriptions
 from clampgateway.devices import Devices, MachineState
+from clampgateway.feed.reader import Reader
 from clampgateway.model import (
     EVENT,
     GAP,
@@ -30,33 +29,15 @@ from clampgateway.model import (
 )
 from clampwire import messages
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger(__package__)
 
 TAIL_ITEMS = 10_000
-BATCH_ITEMS = 1000
 # Complaints of undecodable items are one a description; this many descriptions are remembered.
 COMPLAINTS_MAX = 256
 
 
 class FeedError(GatewayError):
     """An item that cannot be read; the text names it and what is missing or wrong."""
-
-
-@dataclass(frozen=True, slots=True)
-class BridgeContext:
-    """What a bridge gets. `assign(table, scope, key, lowest, highest)` gives lasting numbers.
-
-    `mono` is the monotonic clock in seconds (that of `Device.reading_mono`); `utc_ms` is 0 while
-    UTC is not known.
-    """
-
-    site: str
-    gateway_id: str
-    devices: Devices
-    feed: Feed
-    assign: Callable[[str, str, str, int, int], Awaitable[int]]
-    mono: Callable[[], float]
-    utc_ms: Callable[[], int]
 
 
 class Feed:
@@ -247,46 +228,6 @@ class Feed:
                 for name in self._readers
             },
         }
-
-
-class Reader:
-    """A bridge's way through the items: each in order of commit, none left out.
-
-    `position` is what `batch` handed out last; the durable cursor is behind it until `done`. After
-    a restart of the gateway, what was not done comes again.
-    """
-
-    def __init__(self, feed: Feed, name: str, cursor: int) -> None:
-        self._feed = feed
-        self._news = asyncio.Event()
-        self.name = name
-        self.cursor = cursor
-        self.position = cursor
-
-    async def batch(self, limit: int = BATCH_ITEMS) -> list[Stored]:
-        """The next items, oldest first: at least one, waiting for it, and at most `limit`."""
-        while True:
-            self._news.clear()
-            if self.position < self._feed.last_id:
-                items = await self._feed.after(self.position, limit)
-                if items:
-                    self.position = items[-1].id
-                    return items
-            await self._news.wait()
-
-    def done(self, up_to: int) -> None:
-        """All items up to this id are delivered; durable with the next commit."""
-        if up_to > self.cursor:
-            self.cursor = up_to
-            self._feed.done(self, up_to)
-
-    def rewind(self) -> None:
-        """Hand out again what is not done: the connection was lost before its confirmation."""
-        self.position = self.cursor
-
-    def wake(self) -> None:
-        """There is something new."""
-        self._news.set()
 
 
 def _id_of(stored: Stored) -> int:
