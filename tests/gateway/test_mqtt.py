@@ -280,7 +280,7 @@ def test_the_will_tells_that_the_gateway_died(mosquitto: MakeBroker, tmp_path: P
                 await until(lambda: seen.last(GATEWAY) == b"online")
                 connection = bridge._session._connection
                 assert connection is not None
-                connection._paho._sock_close()  # no DISCONNECT, as in a crash
+                connection.line.abort()  # no DISCONNECT, as in a crash
                 await until(lambda: len(seen.messages) == 3)
             payloads = [message.payload for message in seen.messages]
             assert payloads[:3] == [b"online", b"offline", b"online"]

@@ -1,11 +1,8 @@
-"""One MQTT connection after another to one broker: will, acknowledged publishing, back-off.
+"""One MQTT connection after another to the brokers of a list: will, farewell, back-off.
 
-Owns everything of aiomqtt and paho, so that another client can take their place in this file.
-What is published, and what to do about a refusal, is the caller's.
-
-A PUBACK of MQTT 5 carries a reason code, and 0x80 or above means that the broker did not take the
-message. aiomqtt 2.5.1 returns from `publish` all the same, so messages go through its paho client,
-whose on_publish has the code. MQTT 3.1.1 has no code: a broker acknowledges what it threw away.
+What is published, and what to do about a refusal, is the caller's, and so is keeping what was not
+acknowledged: every connection begins with a clean session, and the caller sends again. Nothing
+that was meant for a gateway an hour ago is done late, and a take-over is not fought.
 """
 
 from __future__ import annotations
@@ -13,144 +10,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NoReturn
 
-import aiomqtt
-from paho.mqtt.client import MQTT_ERR_SUCCESS
-from paho.mqtt.client import Client as Paho
-from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
-
+from clampgateway.mqttsession import keepalive, packets, reasons
+from clampgateway.mqttsession.connection import Connection
+from clampgateway.mqttsession.dialling import Refused, dial
 from clampgateway.mqttsession.values import Broker, SessionLost, Tally, Will
 
 _log = logging.getLogger(__name__)
 
-TAKEN_OVER = 0x8E
-WRONG_VERSION = 0x84
-PROTOCOLS = {"5": aiomqtt.ProtocolVersion.V5, "3.1.1": aiomqtt.ProtocolVersion.V311}
-
-CONNECT_S = 4.0
 BACKOFF_FIRST_S = 0.5
-# In flight without an answer for so long: the other end is gone, whatever TCP says.
-ACK_S = 20.0
 FAREWELL_S = 2.0
+_CLOSE_S = 0.5
 
-
-class Connection:
-    """One established connection. Publishes at QoS 1, at most `window` unanswered at a time."""
-
-    def __init__(self, paho: Paho, window: int, tally: Tally, mono: Callable[[], float]) -> None:
-        self.window = window
-        self._paho = paho
-        self._tally = tally
-        self._mono = mono
-        self._pending: dict[int, tuple[Callable[[int], None], float]] = {}
-        self._moved = asyncio.Event()
-        self._inner: tuple[Any, Any] = (paho.on_connect, paho.on_disconnect)  # aiomqtt's own
-        self.end_reason: ReasonCode | None = None
-        self.acked = 0
-        paho.on_publish = self._on_publish
-        paho.on_connect = self._on_connect
-        paho.on_disconnect = self._on_disconnect
-
-    @property
-    def in_flight(self) -> int:
-        """Published and not answered."""
-        return len(self._pending)
-
-    @property
-    def ended(self) -> bool:
-        """Whether there is no connection any more."""
-        return self._paho.socket() is None
-
-    @property
-    def waits_s(self) -> float:
-        """For how long the oldest unanswered message waits; 0 without one."""
-        for _on_ack, sent in self._pending.values():
-            return self._mono() - sent
-        return 0.0
-
-    def take_over_writing(self) -> None:
-        """From now on the loop learns at once that there is something to write.
-
-        aiomqtt tells it one turn later, because paho connects in a thread; by then the socket may
-        be closed, or its number belong to another one.
-        """
-        loop = asyncio.get_running_loop()
-
-        def on_register(_client: Paho, _data: object, sock: Any) -> None:  # noqa: ANN401
-            loop.add_writer(sock.fileno(), self._paho.loop_write)
-
-        self._paho.on_socket_register_write = on_register
-
-    async def room(self) -> None:
-        """Waits until a message may be sent."""
-        while len(self._pending) >= self.window:
-            self._moved.clear()
-            await self._moved.wait()
-
-    async def drained(self) -> None:
-        """Waits until every message is answered."""
-        while self._pending:
-            self._moved.clear()
-            await self._moved.wait()
-
-    def send(
-        self, topic: str, payload: bytes, on_ack: Callable[[int], None], *, retain: bool = False
-    ) -> None:
-        """Publishes; call it when there is room. `on_ack` gets the reason code of the PUBACK.
-
-        If the connection ends first, `on_ack` is never called. Raises SessionLost if it has ended.
-        """
-        info = self._paho.publish(topic, payload, qos=1, retain=retain)
-        if info.rc != MQTT_ERR_SUCCESS:
-            raise SessionLost(f"publish of {len(payload)} bytes failed with paho's {info.rc!s}")
-        self._pending[info.mid] = (on_ack, self._mono())
-        self._tally.sent += 1
-
-    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> int:
-        """Publishes and waits for the PUBACK; returns its reason code. Raises SessionLost."""
-        await self.room()
-        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-
-        def on_ack(code: int) -> None:
-            if not answer.done():
-                answer.set_result(code)
-
-        self.send(topic, payload, on_ack, retain=retain)
-        return await answer
-
-    def _on_publish(
-        self, _client: Paho, _data: object, mid: int, reason: ReasonCode, _properties: Properties
-    ) -> None:
-        code = reason.value
-        self._tally.answered(code)
-        self.acked += 1
-        on_ack, _sent = self._pending.pop(mid)
-        self._moved.set()
-        on_ack(code)
-
-    def _on_connect(self, *arguments: Any) -> None:  # noqa: ANN401 - paho's, passed on
-        # (client, data, flags, reason, properties); properties is None on 3.1.1
-        limit = getattr(arguments[4], "ReceiveMaximum", 0)
-        if limit:
-            self.window = min(self.window, limit)
-        self._inner[0](*arguments)
-
-    def _on_disconnect(self, *arguments: Any) -> None:  # noqa: ANN401 - paho's, passed on
-        # As above.
-        self.end_reason = arguments[3]
-        self._inner[1](*arguments)
+Serve = Callable[[Connection], Awaitable[None]]
 
 
 class MqttSession:
-    """Keeps a connection to a broker, without end.
+    """Keeps a connection to one of its brokers, without end.
 
     Args:
-        broker: Where to.
+        brokers: Where to: the first, and after a failure the next, round and round.
         will: Made anew for every connection.
         mono: The monotonic clock, in seconds.
         sleep: How the back-off waits.
@@ -158,18 +40,23 @@ class MqttSession:
 
     def __init__(
         self,
-        broker: Broker,
+        brokers: Broker | Sequence[Broker],
         will: Callable[[], Will],
         mono: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._broker = broker
+        self._brokers = (brokers,) if isinstance(brokers, Broker) else tuple(brokers)
+        if not self._brokers:
+            raise ValueError("a session needs a broker")
         self._will = will
         self._mono = mono
         self._sleep = sleep
+        self._at = 0
         self._connection: Connection | None = None
         self._worked = False
         self._error = ""
+        # Largest packet that a broker takes, where it was found out the hard way.
+        self._found_max: dict[str, int] = {}
         self.tally = Tally()
 
     @property
@@ -177,11 +64,12 @@ class MqttSession:
         """Whether there is a connection now."""
         return self._connection is not None
 
-    async def run(
-        self,
-        serve: Callable[[Connection], Awaitable[None]],
-        farewell: Callable[[Connection], Awaitable[None]],
-    ) -> NoReturn:
+    @property
+    def broker(self) -> Broker:
+        """The broker of this connection, or of the next try."""
+        return self._brokers[self._at]
+
+    async def run(self, serve: Serve, farewell: Serve) -> NoReturn:
         """Connects, and again and again, until cancelled.
 
         `serve` runs on each connection and is cancelled when that is lost. `farewell` is what to
@@ -191,6 +79,7 @@ class MqttSession:
         failed = 0
         while True:
             self._worked = False
+            broker = self.broker
             try:
                 await self._connect_and_serve(serve, farewell)
             except SessionLost as error:
@@ -198,41 +87,50 @@ class MqttSession:
             if self._worked:
                 failed = 0
             # Half of it at random: a shop full of gateways shall not come back as one.
-            full_s = min(self._broker.backoff_max_s, BACKOFF_FIRST_S * 2**failed)
+            round_ = failed // len(self._brokers)
+            full_s = min(broker.backoff_max_s, BACKOFF_FIRST_S * 2**round_)
             delay_s = full_s * random.uniform(0.5, 1.0)
-            failed = min(failed + 1, 30)
-            host, port = self._broker.host, self._broker.port
-            _log.warning("no connection to broker=%s:%d: %s", host, port, self._error)
+            failed = min(failed + 1, 30 * len(self._brokers))
+            _log.warning("no connection to broker=%s: %s", broker.name, self._error)
             await self._sleep(delay_s)
 
     def stats(self) -> dict[str, Any]:
         """Counters, and why there is no connection ("" if there is one)."""
         tally = self.tally
+        connection = self._connection
         return {
             "connected": self.connected,
+            "broker": self.broker.name,
             "error": "" if self.connected else self._error,
-            "in_flight": self._connection.in_flight if self._connection else 0,
+            "in_flight": connection.in_flight if connection else 0,
+            "window": connection.window if connection else 0,
             "connects": tally.connects,
             "failures": tally.failures,
             "losses": tally.losses,
             "taken_over": tally.taken_over,
+            "throttled": tally.throttled,
             "sent": tally.sent,
             "acked": tally.acked,
             "refused": tally.refused,
             "no_subscribers": tally.no_subscribers,
+            "too_large": tally.too_large,
+            "stray": tally.stray,
+            "received": tally.received,
+            "oversize": tally.oversize,
+            "overrun": tally.overrun,
+            "answers_dropped": tally.answers_dropped,
         }
 
-    async def _connect_and_serve(
-        self,
-        serve: Callable[[Connection], Awaitable[None]],
-        farewell: Callable[[Connection], Awaitable[None]],
-    ) -> None:
-        client, connection = await self._connect()
+    # --- one connection -------------------------------------------------------------------------
+
+    async def _connect_and_serve(self, serve: Serve, farewell: Serve) -> None:
+        connection = await self._connect()
         self._connection = connection
         serving = asyncio.ensure_future(serve(connection))
         watching = [
-            asyncio.create_task(_until_silent(connection)),
-            asyncio.create_task(_until_lost(client)),
+            asyncio.create_task(_until_lost(connection)),
+            asyncio.create_task(_watch(connection, self._mono)),
+            asyncio.create_task(connection.deliver()),
         ]
         try:
             await asyncio.wait([serving, *watching], return_when=asyncio.FIRST_COMPLETED)
@@ -248,7 +146,32 @@ class MqttSession:
         finally:
             self._connection = None
             await _cancel([serving, *watching])
-            await _close(client)
+            await connection.line.close(_CLOSE_S)
+
+    async def _connect(self) -> Connection:
+        broker = self.broker
+        try:
+            connection = await dial(broker, self._will(), self.tally, self._mono)
+        except SessionLost as error:
+            self.tally.failures += 1
+            if isinstance(error, Refused) and error.code in reasons.THROTTLING:
+                self.tally.throttled += 1
+            self._next(error.server if isinstance(error, Refused) else "")
+            raise
+        found_max = self._found_max.get(broker.name)
+        if found_max is not None:
+            connection.packet_max = min(connection.packet_max, found_max)
+        self.tally.connects += 1
+        _log.info(
+            "connected broker=%s protocol=%s tls=%s client_id=%s window=%d keepalive_s=%d",
+            broker.name,
+            broker.protocol,
+            broker.tls is not None,
+            broker.client_id,
+            connection.window,
+            connection.keepalive_s,
+        )
+        return connection
 
     async def _ended(
         self,
@@ -257,74 +180,42 @@ class MqttSession:
         watching: list[asyncio.Task[NoReturn]],
     ) -> NoReturn:
         """Raises why a connection is over: an error of the caller's first, then its loss."""
-        error = serving.exception() if serving.done() else None
-        if error is not None and not isinstance(error, SessionLost):
-            raise error
-        reason = connection.end_reason
-        if reason is not None and reason.value == TAKEN_OVER:
+        done = [each for each in (serving, *watching) if each.done()]
+        errors = [error for each in done if (error := each.exception()) is not None]
+        for error in errors:
+            if not isinstance(error, SessionLost):
+                raise error
+        code = connection.end_code
+        if code == reasons.TAKEN_OVER:
             # The back-off goes on: starting small again would be a fight with the other one.
             self.tally.taken_over += 1
             raise SessionLost(
-                f"another client took over client_id={self._broker.client_id}: "
+                f"another client took over client_id={connection.broker.client_id}: "
                 "give each gateway an id of its own"
             )
-        self._worked = connection.acked > 0
-        for task in watching:
-            if task.done():
-                await task
-        raise error or SessionLost("serving ended by itself")
+        if code in reasons.THROTTLING:
+            self.tally.throttled += 1
+        else:
+            self._worked = connection.acked > 0
+        if code == reasons.TOO_LARGE and connection.largest:
+            # Whatever it was, the same again would end the next connection as well.
+            self._found_max[connection.broker.name] = connection.largest - 1
+        if code in (reasons.OTHER_SERVER, reasons.SERVER_MOVED):
+            self._next(connection.end_server)
+        # The line knows why; whoever waited for something on it knows only that.
+        error = connection.line.error if connection.line.ended else None
+        raise error or (errors[0] if errors else SessionLost("serving ended by itself"))
 
-    async def _connect(self) -> tuple[aiomqtt.Client, Connection]:
-        """Connects, with a new client each time: nothing of the last connection is left."""
-        broker, will = self._broker, self._will()
-        client = aiomqtt.Client(
-            broker.host,
-            broker.port,
-            username=broker.username,
-            password=broker.password,
-            logger=_log.getChild("paho"),
-            identifier=broker.client_id,
-            protocol=PROTOCOLS[broker.protocol],
-            will=aiomqtt.Will(will.topic, will.payload, qos=1, retain=True),
-            timeout=CONNECT_S,
-            keepalive=broker.keepalive_s,
-            # Our window is the limit; paho would hold back what is above its own.
-            max_inflight_messages=0,
-            socket_options=((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),),
-        )
-        paho = client._client  # noqa: SLF001 - see the module; test_mqttsession watches it
-        paho.connect_timeout = CONNECT_S
-        connection = Connection(paho, broker.window, self.tally, self._mono)
-        try:
-            await client.__aenter__()
-        except aiomqtt.MqttError as error:
-            self.tally.failures += 1
-            await _close(client)
-            raise SessionLost(self._explain(error)) from error
-        connection.take_over_writing()
-        self.tally.connects += 1
-        _log.info(
-            "connected broker=%s:%d protocol=%s client_id=%s window=%d",
-            broker.host,
-            broker.port,
-            broker.protocol,
-            broker.client_id,
-            connection.window,
-        )
-        return client, connection
+    def _next(self, server: str = "") -> None:
+        """The broker to try next: the one that is named, if it is in the list."""
+        names = [each.name for each in self._brokers]
+        for name in server.split():
+            if name in names:
+                self._at = names.index(name)
+                return
+        self._at = (self._at + 1) % len(self._brokers)
 
-    def _explain(self, error: aiomqtt.MqttError) -> str:
-        reason = getattr(error, "rc", None)
-        wrong_version = isinstance(reason, ReasonCode) and reason.value == WRONG_VERSION
-        silent = str(error) == "Operation timed out"
-        if self._broker.protocol == "5" and (wrong_version or silent):
-            # A broker of 3.1.1 says so, or cannot even read the CONNECT.
-            return f'{error}; a broker that speaks 3.1.1 only needs protocol = "3.1.1"'
-        return str(error)
-
-    async def _say(
-        self, farewell: Callable[[Connection], Awaitable[None]], connection: Connection
-    ) -> None:
+    async def _say(self, farewell: Serve, connection: Connection) -> None:
         try:
             async with asyncio.timeout(FAREWELL_S):
                 await farewell(connection)
@@ -332,44 +223,29 @@ class MqttSession:
             _log.warning("the farewell did not reach the broker: %s", error or "timeout")
 
 
-async def _until_lost(client: aiomqtt.Client) -> NoReturn:
-    try:
-        # Nothing is subscribed; the iterator tells when the connection ends.
-        async for _message in client.messages:
-            pass
-    except aiomqtt.MqttError as error:
-        raise SessionLost(f"connection lost: {error.__cause__ or error}") from error
-    raise SessionLost("connection lost")
+async def _until_lost(connection: Connection) -> NoReturn:
+    await connection.line.closed.wait()
+    raise connection.line.error or SessionLost("connection lost")
 
 
-async def _until_silent(connection: Connection) -> NoReturn:
+async def _watch(connection: Connection, mono: Callable[[], float]) -> NoReturn:
+    """Asks a silent broker whether it is there, and gives up one that is not."""
+    line = connection.line
+    watch = keepalive.Keepalive(connection.keepalive_s, mono())
     while True:
-        await asyncio.sleep(1.0)
-        # aiomqtt forgets an end that comes in the moment of the CONNACK.
-        if connection.ended:
-            raise SessionLost(f"connection lost: {connection.end_reason}")
-        if connection.waits_s > ACK_S:
-            raise SessionLost(f"no PUBACK for {ACK_S:g} s")
+        await asyncio.sleep(watch.every_s)
+        found = watch.look(mono(), line.received_s, line.sent_s, connection.oldest, line.unwritten)
+        if found == keepalive.PING:
+            line.write(packets.PING)
+        elif found == keepalive.SILENT:
+            raise SessionLost(f"no PUBACK for {keepalive.ACK_S:g} s")
+        elif found == keepalive.GONE:
+            raise SessionLost(
+                f"the broker is silent, even when asked (keepalive {connection.keepalive_s} s)"
+            )
 
 
 async def _cancel(tasks: Sequence[asyncio.Future[Any]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _close(client: aiomqtt.Client) -> None:
-    """Sends DISCONNECT where there is a connection, and leaves no socket behind."""
-    paho = client._client  # noqa: SLF001 - aiomqtt leaves a half-made connection open
-    paho.disconnect()
-    for _ in range(50):
-        if paho.socket() is None:
-            return
-        await asyncio.sleep(0.01)
-    open_socket = paho.socket()
-    if isinstance(open_socket, socket.socket):
-        # The other end does not take a DISCONNECT any more.
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(open_socket)
-        loop.remove_writer(open_socket)
-        open_socket.close()
