@@ -32,7 +32,8 @@ _IDENTIFY_MOST_S = 600
 POLL_S = 0.02  # from one look at the line to the next; twice that while nothing is said
 # A start may take long, and a board that cannot run is not to be reset for ever.
 _WATCHDOG_AFTER_MS = 10000
-_HEAP_EVERY_S = 5  # counting what is free takes a hundredth of a chip's second
+_COLLECT_EVERY_S = 2  # each takes 29 ms of a chip; the garbage of a second is 2 to 4 KB
+_HEAP_EVERY_S = 6  # counting what is free takes a hundredth of a chip's second
 # Commands of `service.py` and `reports.py`
 SERVICE = ("calibrate", "calibration", "measure_floor", "counters", "uncertainty")
 REPORTS = ("status", "why", "relearn")
@@ -91,7 +92,7 @@ class App:
         self._layout = layout_of(self._link.describe_crc)
         self._layouts = {self._layout: self._link.describe_crc}
         self._identify_until_ms = 0
-        self._made_s = 0  # device time of the record since the last collection
+        self._made_s = 0  # device time of a record after which the loop has not paused yet
         self._lag_ms = 0
         self._heap_free = hal.heap_free()  # from here on after a record, when it is clean
         self._device = device
@@ -264,9 +265,10 @@ class App:
                 continue
             # Not before all is taken: the rest might not wait for a collection.
             if self._made_s:
-                gc.collect()
-                if not self._made_s % _HEAP_EVERY_S:
-                    self._heap_free = self._hal.heap_free()
+                if not self._made_s % _COLLECT_EVERY_S:
+                    gc.collect()
+                    if not self._made_s % _HEAP_EVERY_S:
+                        self._heap_free = self._hal.heap_free()
                 self._made_s = 0
             await asyncio.sleep(measure.turn_s)
 

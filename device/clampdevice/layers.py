@@ -104,14 +104,15 @@ class Room:
         """How long the sampler needs nobody, from now; 0 if a window is about to end."""
         if not self._asked:
             return 1000000
-        clock, measure = self._clock, self._measure
-        measure.drain(clock)
-        if self._least_us() >= needed_us:
+        self._measure.drain(self._clock)
+        room_us = self._least_us()
+        if room_us >= needed_us:
             gc.collect()
-            measure.drain(clock)
-        if measure.window_end_us - clock.now_us() < LATE_US:
-            return 0
-        return self._least_us()
+            self._measure.drain(self._clock)
+            room_us = self._least_us()
+        return room_us
 
     def _least_us(self) -> int:
+        if self._measure.window_end_us - self._clock.now_us() < LATE_US:
+            return 0
         return min([source.headroom_us() for source in self._asked])

@@ -55,7 +55,7 @@ async def turn(work, *args: object) -> None:  # noqa: ANN001 - a callable
         return
     room = Room(app._clock, app._sources.values(), app._measure)  # noqa: SLF001
     while room.make(ERASE_US) < ERASE_US:
-        await asyncio.sleep_ms(10)
+        await asyncio.sleep_ms(20)
     work(*args)
     app._measure.drain(app._clock)  # noqa: SLF001
 
