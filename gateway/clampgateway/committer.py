@@ -31,6 +31,8 @@ EAGER_ITEMS = 1000
 BATCH_ITEMS = 4000
 QUEUE_ITEMS = 20_000
 CURSORS_S = 1.0
+# Ids that are looked at in one go for those of one device: some milliseconds.
+READ_IDS = 20_000
 # How often what is old is looked for, and the pause between two steps while there is some.
 UPKEEP_S = 10.0
 UPKEEP_BUSY_S = 0.1
@@ -56,6 +58,34 @@ class StoreThread:
     async def read_after(self, after: int, limit: int) -> list[Stored]:
         """See Store.read_after."""
         return await self.run(self.store.read_after, after, limit)
+
+    async def read_range(
+        self, device: str, boot: int, first: int, last: int, after_seq: int, limit: int
+    ) -> list[Stored]:
+        """See Store.read_range."""
+        return await self.run(self.store.read_range, device, boot, first, last, after_seq, limit)
+
+    async def read_ids(
+        self, device: str, kinds: int, after_id: int, up_to_id: int, limit: int
+    ) -> list[Stored]:
+        """See Store.read_ids. Commits go on between its steps: few of many items may be meant."""
+        found: list[Stored] = []
+        while after_id < up_to_id and len(found) < limit:
+            end = min(up_to_id, after_id + READ_IDS)
+            left = limit - len(found)
+            found += await self.run(self.store.read_ids, device, kinds, after_id, end, left)
+            after_id = end
+        return found
+
+    async def save_ledger(self, rows: Sequence[tuple[str, int, bytes]], up_to_id: int) -> None:
+        """See Store.save_ledger."""
+        await self.run(self.store.save_ledger, rows, up_to_id)
+
+    async def read_ledger(
+        self, device: str | None = None, first_day: int | None = None, last_day: int | None = None
+    ) -> list[tuple[str, int, bytes]]:
+        """See Store.read_ledger."""
+        return await self.run(self.store.read_ledger, device, first_day, last_day)
 
     async def assign(self, table: str, scope: str, key: str, lowest: int, highest: int) -> int:
         """See Store.assign."""
@@ -127,6 +157,11 @@ class Committer:
         """Queue a description; it is durable before any item submitted from now on."""
         self._descriptions.append((device, crc, payloads))
         self._work.set()
+
+    @property
+    def redelivered_by(self) -> dict[str, int]:
+        """How many items of each device came although they were here, since the start."""
+        return dict(self._thread.store.redelivered_by)
 
     @property
     def congested(self) -> bool:

@@ -6,6 +6,7 @@ a clock or keeps state; who is connected now is `devices.py`.
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,6 +25,8 @@ GAP_REASONS = (
     (EXPIRED, "expired"),
     (STORE_DAMAGED, "store_damaged"),
 )
+# Of the store alone: a range of items whose time was corrected; see `restamped_range`.
+RESTAMPED = 131
 MACHINE_STATES = tuple(word for _code, word in messages.MACHINE_STATES)
 
 
@@ -92,9 +95,11 @@ class Identity:
 class Item(NamedTuple):
     """A spooled message as it enters the store. `(device, boot, seq)` names it for ever.
 
-    `kind` is RECORD, EVENT or GAP; `end_ms` device time in ms since power-up; `utc_ms` UTC of the
-    same moment, 0 while the clock is not known (then `synced` is False); `describe_crc` the
-    description it is read with; `payload` the message as it came.
+    `kind` is RECORD, EVENT or GAP, or the store's RESTAMPED; `end_ms` device time in ms since
+    power-up; `utc_ms` UTC of the same moment, 0 while the clock is not known; `synced` is 0 then,
+    else the number of the era of UTC (`utcclock`) that it was dated in; `describe_crc` the
+    description it is read with; `payload` the message as it came; `rev` how often its time was
+    corrected.
     """
 
     device: str
@@ -103,9 +108,10 @@ class Item(NamedTuple):
     kind: int
     end_ms: int
     utc_ms: int
-    synced: bool
+    synced: int
     describe_crc: int
     payload: bytes
+    rev: int = 0
 
 
 class Stored(NamedTuple):
@@ -113,6 +119,21 @@ class Stored(NamedTuple):
 
     id: int
     item: Item
+
+
+class Parked(NamedTuple):
+    """Items that a reader has passed and nobody has taken: they wait behind its back.
+
+    Those of `device` whose kind is in `kinds` (bit 1 << kind) with ids from `first_id` to
+    `last_id`, which were to go to `topic` and were refused with `reason`.
+    """
+
+    topic: str
+    device: str
+    kinds: int
+    first_id: int
+    last_id: int
+    reason: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +200,19 @@ class GapReading:
 
 
 _CODEC = Codec()
+_RANGE = struct.Struct("<III")
+
+
+def restamped(device: str, boot: int, first: int, last: int) -> Item:
+    """The item that tells in the log that the times of `first` to `last` were corrected."""
+    payload = _RANGE.pack(boot, first, last)
+    return Item(device, boot, last, RESTAMPED, 0, 0, 0, 0, payload)
+
+
+def restamped_range(item: Item) -> tuple[int, int, int]:
+    """(boot, first, last) of a RESTAMPED item: read them anew, their `rev` has risen."""
+    boot, first, last = _RANGE.unpack(item.payload)
+    return boot, first, last
 
 
 def decode_record(item: Item, description: Description) -> Reading:
@@ -230,7 +264,7 @@ def decode_event(item: Item, description: Description | None) -> EventReading:
         item.boot,
         item.seq,
         item.utc_ms,
-        item.synced,
+        bool(item.synced),
         messages.name_of(messages.EVENT_KINDS, event.kind),
         channel_key(description, event.channel),
         event.value,
@@ -249,7 +283,7 @@ def decode_gap(item: Item, description: Description | None) -> GapReading:
         item.boot,
         item.seq,
         item.utc_ms,
-        item.synced,
+        bool(item.synced),
         messages.name_of(GAP_REASONS, gap.reason),
         channel_key(description, gap.channel),
         gap.first_seq,

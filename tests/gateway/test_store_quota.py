@@ -7,7 +7,6 @@ a gap, and never with both.
 from __future__ import annotations
 
 import random
-import sqlite3
 import struct
 from pathlib import Path
 
@@ -260,62 +259,3 @@ def test_the_quota_is_bounded_by_the_volume(
     most = file.quota_for(path, 1 << 60)
     assert most < 1 << 60
     assert "quota_mb is more than the volume can hold" in caplog.text
-
-
-# --- versions ------------------------------------------------------------------------------------
-
-# As version 1 made it; not derived from the code that is tested.
-VERSION_1 = """
-CREATE TABLE devices (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE,
-  highest_boot INTEGER NOT NULL DEFAULT 0) STRICT;
-CREATE TABLE items (id INTEGER PRIMARY KEY AUTOINCREMENT, device INTEGER NOT NULL,
-  boot INTEGER NOT NULL, seq INTEGER NOT NULL, kind INTEGER NOT NULL, end_ms INTEGER NOT NULL,
-  utc_ms INTEGER NOT NULL, synced INTEGER NOT NULL, describe_crc INTEGER NOT NULL,
-  payload BLOB NOT NULL, UNIQUE (device, boot, seq)) STRICT;
-CREATE INDEX others ON items (device) WHERE kind <> 4;
-CREATE TABLE descriptions (device TEXT NOT NULL, crc INTEGER NOT NULL, payloads BLOB NOT NULL,
-  PRIMARY KEY (device, crc)) STRICT;
-CREATE TABLE cursors (name TEXT PRIMARY KEY, id INTEGER NOT NULL) STRICT;
-CREATE TABLE assignments (kind TEXT NOT NULL, scope TEXT NOT NULL, key TEXT NOT NULL,
-  number INTEGER NOT NULL, PRIMARY KEY (kind, scope, key), UNIQUE (kind, scope, number)) STRICT;
-INSERT INTO devices VALUES (1, 'lathe', 17);
-INSERT INTO items VALUES (41, 1, 17, 5, 4, 1000, 1700000000000, 1, 7, x'0411000000050000000a');
-INSERT INTO descriptions VALUES ('lathe', 7, x'0300616263');
-INSERT INTO cursors VALUES ('mqtt', 40);
-INSERT INTO assignments VALUES ('unit', '', 'lathe', 3);
-PRAGMA application_id = 1129074775;
-PRAGMA user_version = 1;
-"""
-
-
-def test_a_store_of_version_1_is_brought_forward_with_all_it_holds(tmp_path: Path) -> None:
-    path = tmp_path / "items.db"
-    db = sqlite3.connect(path)
-    db.executescript(VERSION_1)
-    db.close()
-    for _ in range(2):
-        store = Store(path)
-        payload = bytes.fromhex("0411000000050000000a")
-        old = Item("lathe", 17, 5, RECORD, 1000, 1_700_000_000_000, True, 7, payload)
-        assert store.read_after(40, 10) == [Stored(41, old)]
-        assert store.highest_boots() == {"lathe": 17}
-        assert list(store.descriptions()) == [("lathe", 7, [b"abc"])]
-        assert (store.cursor("mqtt"), store.last_id(), store.alarm) == (40, 41, "")
-        assert store.assign("unit", "", "lathe", 1, 246) == 3
-        store.close()
-    db = sqlite3.connect(path)
-    assert db.execute("PRAGMA user_version").fetchone() == (2,)
-    db.close()
-
-
-def test_a_newer_store_is_refused_in_one_sentence_and_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "items.db"
-    Store(path).close()
-    db = sqlite3.connect(path)
-    db.execute("PRAGMA user_version = 9")
-    db.close()
-    before = path.read_bytes()
-    with pytest.raises(StoreError, match=r"has schema 9, this gateway knows 2: update") as caught:
-        Store(path)
-    assert "\n" not in str(caught.value)
-    assert path.read_bytes() == before

@@ -78,6 +78,16 @@ class Dropped:
         start = bisect_right(self._ids, position)
         return [self._by_id[number] for number in self._ids[start : start + limit]]
 
+    def within(self, device: int, boot: int, first: int, last: int) -> list[Drop]:
+        """The ranges that have a number from `first` to `last` of this boot."""
+        ranges = self._ranges.get((device, boot), [])
+        return [drop for drop in ranges if drop.first <= last and drop.last >= first]
+
+    def between(self, after: int, up_to: int) -> list[Drop]:
+        """The ranges with an id above `after` and up to `up_to`."""
+        start, end = bisect_right(self._ids, after), bisect_right(self._ids, up_to)
+        return [self._by_id[number] for number in self._ids[start:end]]
+
     def change(self, rows: Sequence[Drop], fences: Sequence[int]) -> tuple[list[int], list[Drop]]:
         """(ids that go, ranges that come) when `rows` are dropped.
 
@@ -137,14 +147,15 @@ def rows_of(
         if kind == RECORD and len(payload) > _FLAGS_AT:
             from_ms = max(0, end_ms - payload[_WINDOWS_AT] * messages.WINDOW_MS)
             first = max(0, seq - _before(payload))
-        loose = synced if first == seq else synced | LOOSE
+        dated = int(synced > 0)  # of which era matters no more
+        loose = dated if first == seq else dated | LOOSE
         own = Drop(number, device, boot, first, seq, reason, from_ms, end_ms, utc_ms, loose)
         rows.append(own)
         if kind == GAP:
             told = _told(payload)
             if told is not None:
                 of_boot, first, last, begin, end = told
-                loose = own._replace(boot=of_boot or boot, synced=synced | LOOSE)
+                loose = own._replace(boot=of_boot or boot, synced=dated | LOOSE)
                 rows.append(loose._replace(first=first, last=last, from_ms=begin, to_ms=end))
     return rows
 

@@ -24,7 +24,8 @@ _NO_HEAD = (-1, -1)
 class Inserted:
     """What one transaction brings: new items, devices, and higher boots and last numbers.
 
-    `conflicts`: items that came again with another content; the first stays.
+    `conflicts`: items that came again with another content; the first stays. `redelivered`: how
+    many came again, by device.
     """
 
     new: list[Stored] = field(default_factory=list)
@@ -32,6 +33,10 @@ class Inserted:
     boots: dict[str, int] = field(default_factory=dict)
     heads: dict[str, tuple[int, int]] = field(default_factory=dict)
     conflicts: int = 0
+    redelivered: dict[str, int] = field(default_factory=dict)
+
+    def came_again(self, device: str) -> None:
+        self.redelivered[device] = self.redelivered.get(device, 0) + 1
 
     def enter(self, kept: Kept) -> None:
         """The transaction is durable. May be called again after a MemoryError."""
@@ -60,6 +65,7 @@ def insert(db: sqlite3.Connection, kept: Kept, items: Sequence[Item]) -> Inserte
         if item[1:3] > done.heads.get(key, kept.heads.get(key, _NO_HEAD)):
             done.heads[key] = item[1:3]
         if dropped and dropped.covers(device, item.boot, item.seq):
+            done.came_again(key)
             continue  # acknowledged long ago, and told as a gap to whoever missed it
         column = checked(device, item.utc_ms, item.describe_crc, item.payload)
         rows.append((number, device, *item[1:7], column, item.payload))
@@ -79,6 +85,7 @@ def insert(db: sqlite3.Connection, kept: Kept, items: Sequence[Item]) -> Inserte
         if row[0] in inserted:
             done.new.append(Stored(row[0], item))
         else:
+            done.came_again(item.device)
             done.conflicts += _conflicts(db, row, item)
     return done
 

@@ -1,4 +1,4 @@
-"""The small tables of the store: devices, descriptions, cursors, given numbers, what was dropped.
+"""The small tables of the store: devices, descriptions, cursors, given numbers, drops, eras.
 
 They are held in memory as well, so that a lookup costs nothing and a store that turns out to be
 damaged can go on in a new file without losing them.
@@ -10,19 +10,21 @@ import contextlib
 import sqlite3
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-from clampgateway.model import STORE_DAMAGED, Item, Stored
+from clampgateway.model import STORE_DAMAGED, Item, Parked, Stored
 from clampgateway.store.drops import Drop, Dropped, as_stored
+from clampgateway.store.eras import Era, Restamp, Restamps
 
-ITEM_COLUMNS = "id, device, boot, seq, kind, end_ms, utc_ms, synced, describe_crc, payload"
+NEW_COLUMNS = "id, device, boot, seq, kind, end_ms, utc_ms, synced, describe_crc, payload"
+ITEM_COLUMNS = f"{NEW_COLUMNS}, rev"
 # Rows a statement: each one gives the interpreter's lock away and has to get it back.
 ROWS = 100
 _VALUES = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_INSERT = f"INSERT INTO items ({ITEM_COLUMNS}) VALUES"
+_INSERT = f"INSERT INTO items ({NEW_COLUMNS}) VALUES"
 _OR_NOT = "ON CONFLICT (device, boot, seq) DO NOTHING"
 _INSERT_ROW = f"{_INSERT} {_VALUES} {_OR_NOT}"
 _INSERT_ROWS = f"{_INSERT} {', '.join([_VALUES] * ROWS)} {_OR_NOT}"
@@ -45,6 +47,9 @@ class Kept:
     heads: dict[str, tuple[int, int]] = field(default_factory=dict)
     dropped: Dropped = field(default_factory=Dropped)
     hours: dict[int, int] = field(default_factory=dict)
+    restamps: Restamps = field(default_factory=Restamps)
+    eras: dict[int, Era] = field(default_factory=dict)
+    parked: dict[str, list[Parked]] = field(default_factory=dict)
     last_id: int = 0
     clocks: object = None
 
@@ -67,6 +72,8 @@ class Kept:
             self._read_cursors,
             self._read_descriptions,
             self._read_dropped,
+            self._read_restamps,
+            self._read_parked,
         )
 
     def _read_devices(self, db: sqlite3.Connection) -> None:
@@ -109,6 +116,24 @@ class Kept:
         self.last_id = max([self.last_id, *(drop.id for drop in self.dropped)])
         self.hours.update(typed_rows(db, "SELECT number, last_id FROM hours", "ii"))
 
+    def _read_restamps(self, db: sqlite3.Connection) -> None:
+        rows = typed_rows(db, "SELECT id, device, boot, first, last FROM restamps", "iiiii")
+        self.restamps.add(Restamp(*row) for row in rows)
+        self.last_id = max(self.last_id, self.restamps.last_id)
+        rows = typed_rows(db, "SELECT number, power_up, offset_ms, after_id FROM eras", "isii")
+        self.eras.update((row[0], Era(*row)) for row in rows)
+
+    def _read_parked(self, db: sqlite3.Connection) -> None:
+        read: dict[str, list[Parked]] = {}
+        for reader, *row in typed_rows(
+            db,
+            "SELECT reader, topic, device, kinds, first_id, last_id, reason FROM parked"
+            " ORDER BY reader, place",
+            "sssiiii",
+        ):
+            read.setdefault(reader, []).append(Parked(*row))
+        self.parked.update(read)
+
     def number_devices(self) -> None:
         """A number for every device that is known by its key alone."""
         for key in self.boots:
@@ -139,6 +164,10 @@ class Kept:
             [tuple(drop) for drop in self.dropped],
         )
         db.executemany("INSERT OR IGNORE INTO hours VALUES (?, ?)", self.hours.items())
+        db.executemany("INSERT OR IGNORE INTO restamps VALUES (?, ?, ?, ?, ?)", self.restamps)
+        db.executemany("INSERT OR IGNORE INTO eras VALUES (?, ?, ?, ?)", self.eras.values())
+        for reader, parked in self.parked.items():
+            write_parked(db, reader, parked)
         # Ids go on where they were, so that cursors stay true.
         db.execute("DELETE FROM sqlite_sequence WHERE name = 'items'")
         db.execute("INSERT INTO sqlite_sequence VALUES ('items', ?)", (self.last_id,))
@@ -161,33 +190,52 @@ class Kept:
         )
 
 
-def checked(device: int, utc_ms: int, describe_crc: int, payload: bytes) -> int:
+def write_parked(db: sqlite3.Connection, reader: str, parked: Iterable[Parked]) -> None:
+    """Replace what a reader has parked, in the caller's transaction."""
+    db.execute("DELETE FROM parked WHERE reader = ?", (reader,))
+    db.executemany(
+        "INSERT INTO parked VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [(reader, place, *each) for place, each in enumerate(parked)],
+    )
+
+
+def checked(device: int, utc_ms: int, describe_crc: int, payload: bytes, rev: int = 0) -> int:
     """`describe_crc` as the column holds it: a check of the row above its 32 bits, never 0.
 
     The file has no checksums of its own: what a medium changes within a row would come out.
     """
-    check = zlib.crc32(payload, (utc_ms ^ device) & _UINT32) & 0x7FFFFFFF
+    check = zlib.crc32(payload, (utc_ms ^ device ^ rev << 16) & _UINT32) & 0x7FFFFFFF
     return describe_crc | (check or 1) << 32
 
 
-def is_sound(device: int, utc_ms: int, column: int, payload: bytes) -> bool:
+def is_sound(device: int, utc_ms: int, column: int, payload: bytes, rev: int) -> bool:
     """Whether a row is as it was written; rows of schema 1 carry no check."""
-    return column <= _UINT32 or column == checked(device, utc_ms, column & _UINT32, payload)
+    return column <= _UINT32 or column == checked(device, utc_ms, column & _UINT32, payload, rev)
 
 
 def stored_of(row: tuple[Any, ...], key: str) -> tuple[Stored, bool]:
     """(a row of ITEM_COLUMNS as an item of the log, True); of a damaged one (its loss, False)."""
-    number, device, boot, seq, kind, end_ms, utc_ms, synced, column, payload = row
-    if is_sound(device, utc_ms, column, payload):
+    number, device, boot, seq, kind, end_ms, utc_ms, synced, column, payload, rev = row
+    if is_sound(device, utc_ms, column, payload, rev):
         crc = column & _UINT32
-        item = Item(key, boot, seq, kind, end_ms, utc_ms, bool(synced), crc, payload)
+        item = Item(key, boot, seq, kind, end_ms, utc_ms, synced, crc, payload, rev)
         return Stored(number, item), True
     lost = Drop(number, device, boot, seq, seq, STORE_DAMAGED, 0, 0, 0, 0)
     return as_stored(lost, key), False
 
 
+def insert_whole(db: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> None:
+    """Insert rows of ITEM_COLUMNS, in the caller's transaction."""
+    insert_items(db, [row[:-1] for row in rows])
+    revised = [(row[-1], row[0]) for row in rows if row[-1]]
+    db.executemany("UPDATE items SET rev = ? WHERE id = ?", revised)
+
+
 def insert_items(db: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> int:
-    """Insert the rows whose (device, boot, seq) is new, in the caller's transaction; how many."""
+    """Insert rows of NEW_COLUMNS whose (device, boot, seq) is new; returns how many those are.
+
+    In the caller's transaction.
+    """
     before = db.total_changes
     whole = len(rows) - len(rows) % ROWS
     for at in range(0, whole, ROWS):

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from clampgateway.model import STORE_DAMAGED
-from clampgateway.store import facts, file
+from clampgateway.store import facts, file, ledgerrows
 from clampgateway.store.drops import Drop
-from clampgateway.store.kept import Kept, insert_items
+from clampgateway.store.kept import Kept, insert_whole
 from clampgateway.store.salvage import salvage
 
 _log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def open_kept(path: Path, kept: Kept, quota_bytes: int) -> tuple[sqlite3.Connect
     if not (kept.device_ids or kept.numbers or kept.descriptions) and facts.read(path, kept):
         name = facts.path_of(path).name
         _log.warning("a new store begins, unit ids and boots are known from %s", name)
-        begin_with(db, path, kept, [])
+        begin_with(db, path, kept, [], [])
     last_id = facts.read_heads(path, kept)
     if last_id <= known_id:
         return db, ""
@@ -77,6 +77,7 @@ class Salvage(NamedTuple):
     """What was read of a damaged store: rows to go on with, and what to tell people."""
 
     items: list[tuple[Any, ...]]
+    ledger: list[ledgerrows.Row]
     told: str
 
 
@@ -84,31 +85,36 @@ def put_aside(path: Path, kept: Kept, reason: Exception) -> Salvage:
     """Set a damaged store aside and read what can be read of it. Raises StoreError."""
     aside = file.set_aside(path)
     facts.read(path, kept)
-    items, lost = salvage(aside, kept)
+    items, lost, ledger = salvage(aside, kept)
     told = (
         f"{reason}; set aside as {aside.name}; {kept.summary()} and {len(items)} items"
         f" not yet delivered; {lost} more are told as lost"
     )
     _log.error("%s", told)
-    return Salvage(items, told)
+    return Salvage(items, ledger, told)
 
 
 def go_on(path: Path, kept: Kept, quota_bytes: int, salvaged: Salvage) -> sqlite3.Connection:
     """A new store with what was read; may be tried again. Raises StoreError."""
     db = file.open_file(path)
     file.limit_size(db, quota_bytes)
-    begin_with(db, path, kept, salvaged.items)
+    begin_with(db, path, kept, salvaged.items, salvaged.ledger)
     return db
 
 
 def begin_with(
-    db: sqlite3.Connection, path: Path, kept: Kept, items: list[tuple[Any, ...]]
+    db: sqlite3.Connection,
+    path: Path,
+    kept: Kept,
+    items: list[tuple[Any, ...]],
+    ledger: list[ledgerrows.Row],
 ) -> None:
     """Write into a file what is kept; it is closed if that fails. Raises StoreError."""
     try:
         db.execute("BEGIN IMMEDIATE")
-        insert_items(db, items)
+        insert_whole(db, items)
         kept.write(db)
+        ledgerrows.save(db, ledger)
         db.execute("COMMIT")
     except file.FAILURES as error:
         db.close()

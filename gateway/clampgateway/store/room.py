@@ -110,7 +110,7 @@ class Room:
         old = [number for number in kept.hours if number <= max(kept.hours) - self._retention_h]
         if not old:
             return False
-        passed = min(fences, default=0)
+        passed = self._passed(fences)
         up_to = min(kept.hours[max(old)], passed)
         if self._drop(db, up_to, STEP_ITEMS, EXPIRED, fences, taken):
             return True
@@ -132,8 +132,8 @@ class Room:
         oldest = db.execute("SELECT id FROM items ORDER BY id LIMIT 1").fetchone()
         if oldest is None or oldest[0] > up_to:
             return 0
-        passed = min(fences or self._kept.cursors.values(), default=0)
-        fences = [*fences, *taken, *self._kept.cursors.values()]
+        passed = self._passed(fences or tuple(self._kept.cursors.values()))
+        fences = [*fences, *taken, *self._kept.cursors.values(), *self._parked_edges()]
         # A range must not reach over the place of a reader.
         up_to = min([up_to, *(fence for fence in fences if fence >= oldest[0])])
         rows = db.execute(_OLDEST, (up_to, limit)).fetchall()
@@ -143,9 +143,21 @@ class Room:
         db.executemany("DELETE FROM drops WHERE id = ?", [(number,) for number in gone])
         db.executemany(_ADD, come)
         lost = sum(row[0] > passed for row in rows) if reason == STORE_FULL else 0
+        # Readers before these ids are told that the items themselves are gone.
+        db.execute("DELETE FROM restamps WHERE id <= ?", (rows[-1][0],))
         went = self._kept.dropped.apply(gone, come)  # at once: what comes again may be among it
         self._begun = _Begun(went, come, len(rows), lost, rows[-1][0])
         return len(rows)
+
+    def _passed(self, fences: Sequence[int]) -> int:
+        """How far all is delivered; what is parked is not."""
+        parked = [each.first_id - 1 for rows in self._kept.parked.values() for each in rows]
+        return min([*fences, *parked]) if fences else 0
+
+    def _parked_edges(self) -> list[int]:
+        """A range must not reach over these either: what is parked is read by its ids."""
+        parked = [each for rows in self._kept.parked.values() for each in rows]
+        return [edge for each in parked for edge in (each.first_id - 1, each.last_id)]
 
     def _forgotten(self, passed: int, gone: set[int]) -> list[int]:
         """Of too many ranges, the oldest: nobody is left to be told of them."""
@@ -161,6 +173,7 @@ class Room:
         self._squeezed = False
         if begun is None:
             return
+        self._kept.restamps.forget(begun.last_id)
         if begun.come[0].reason == EXPIRED:
             self.expired += begun.items
             return

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from clampgateway.model import STORE_DAMAGED
+from clampgateway.store import ledgerrows
 from clampgateway.store.drops import Drop, joined_runs
-from clampgateway.store.kept import ITEM_COLUMNS, Kept, is_sound, typed_rows
+from clampgateway.store.kept import ITEM_COLUMNS, NEW_COLUMNS, Kept, is_sound, typed_rows
 
 ITEMS_MAX = 200_000
 # Ids passed over where nothing can be read, at first; doubled until something can.
@@ -27,24 +28,27 @@ _INDEX = "sqlite_autoindex_items_1"
 
 
 class Salvaged(NamedTuple):
-    """Rows of items behind the slowest cursor, and how many more of them are told as lost."""
+    """Rows of items behind the slowest cursor, how many more of them are told as lost, ledger."""
 
     items: list[tuple[Any, ...]]
     lost: int
+    ledger: list[ledgerrows.Row]
 
 
 def salvage(path: Path, kept: Kept) -> Salvaged:
     """Add what can be read of the damaged file at `path` to `kept`, gaps included."""
     items: list[tuple[Any, ...]] = []
+    ledger: list[ledgerrows.Row] = []
     census = _Census(kept, items)
     with contextlib.suppress(sqlite3.Error), contextlib.closing(_open_to_read(path)) as db:
         kept.read_what_can_be(db)
+        ledger += ledgerrows.read_what_can_be(db)
         if kept.cursors:
             items += _items(db, kept, min(kept.cursors.values()))
             census.take(db)
     kept.last_id = max([kept.last_id, *kept.cursors.values(), *(row[0] for row in items)])
     kept.number_devices()
-    return Salvaged(items, census.tell())
+    return Salvaged(items, census.tell(), ledger)
 
 
 def _open_to_read(path: Path) -> sqlite3.Connection:
@@ -53,7 +57,9 @@ def _open_to_read(path: Path) -> sqlite3.Connection:
 
 def _items(db: sqlite3.Connection, kept: Kept, delivered: int) -> list[tuple[Any, ...]]:
     devices = set(kept.device_ids.values())
-    query = f"SELECT {ITEM_COLUMNS} FROM items NOT INDEXED WHERE id > ? ORDER BY id LIMIT ?"
+    names = {row[1] for row in db.execute("PRAGMA table_info(items)")}
+    columns = ITEM_COLUMNS if "rev" in names else f"{NEW_COLUMNS}, 0"
+    query = f"SELECT {columns} FROM items NOT INDEXED WHERE id > ? ORDER BY id LIMIT ?"
     out: list[tuple[Any, ...]] = []
     at, skip = delivered, SKIP_IDS
     # Of a file whose given ids cannot be read, as far as the ids are dense.
@@ -61,7 +67,7 @@ def _items(db: sqlite3.Connection, kept: Kept, delivered: int) -> list[tuple[Any
     while at < end and len(out) < ITEMS_MAX:
         before = at
         try:
-            for row in typed_rows(db, query, "iiiiiiiiib", at, ITEMS_MAX - len(out)):
+            for row in typed_rows(db, query, "iiiiiiiiibi", at, ITEMS_MAX - len(out)):
                 at = row[0]
                 skip = SKIP_IDS
                 if _sound(row, devices):
@@ -75,11 +81,11 @@ def _items(db: sqlite3.Connection, kept: Kept, delivered: int) -> list[tuple[Any
 
 def _sound(row: tuple[Any, ...], devices: set[int]) -> bool:
     """The payload repeats kind, boot and seq, so that a mixed-up row shows without a check."""
-    _id, device, boot, seq, kind, _end_ms, utc_ms, _synced, column, payload = row
+    _id, device, boot, seq, kind, _end_ms, utc_ms, _synced, column, payload, rev = row
     if device not in devices or len(payload) < _HEAD.size:
         return False
     same = _HEAD.unpack_from(payload) == (kind, boot, seq)
-    return same and is_sound(device, utc_ms, column, payload)
+    return same and is_sound(device, utc_ms, column, payload, rev)
 
 
 class _Census:

@@ -10,11 +10,12 @@ import sqlite3
 
 from clampgateway.model import RECORD
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 # "CLPW": tells our file from any other SQLite database.
 APPLICATION_ID = 0x434C5057
 _TABLES_V1 = frozenset(("devices", "items", "descriptions", "cursors", "assignments"))
 _TABLES_V2 = _TABLES_V1 | {"drops", "hours"}
+_TABLES_V3 = _TABLES_V2 | {"restamps", "eras", "parked", "ledger"}
 
 # Devices are numbered, because their ids would otherwise fill a third of every row. AUTOINCREMENT,
 # because an id must never be given twice, not even after the newest rows were deleted.
@@ -72,13 +73,50 @@ CREATE TABLE drops (
 ) STRICT;
 CREATE TABLE hours (number INTEGER PRIMARY KEY, last_id INTEGER NOT NULL) STRICT;
 """
+# Since version 3 `synced` is the number of an era; 1 for all that came before there were any.
+# What was told of times that were corrected; how UTC stood to the machine's clock, by era; what
+# readers passed without anybody taking it; the completeness by device and day.
+_V3 = """
+ALTER TABLE items ADD COLUMN rev INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX undated ON items (device, boot, seq) WHERE synced = 0;
+CREATE TABLE restamps (
+  id INTEGER PRIMARY KEY,
+  device INTEGER NOT NULL,
+  boot INTEGER NOT NULL,
+  first INTEGER NOT NULL,
+  last INTEGER NOT NULL
+) STRICT;
+CREATE TABLE eras (
+  number INTEGER PRIMARY KEY,
+  power_up TEXT NOT NULL,
+  offset_ms INTEGER NOT NULL,
+  after_id INTEGER NOT NULL
+) STRICT;
+CREATE TABLE parked (
+  reader TEXT NOT NULL,
+  place INTEGER NOT NULL,
+  topic TEXT NOT NULL,
+  device TEXT NOT NULL,
+  kinds INTEGER NOT NULL,
+  first_id INTEGER NOT NULL,
+  last_id INTEGER NOT NULL,
+  reason INTEGER NOT NULL,
+  PRIMARY KEY (reader, place)
+) STRICT;
+CREATE TABLE ledger (
+  device TEXT NOT NULL,
+  day INTEGER NOT NULL,
+  body BLOB NOT NULL,
+  PRIMARY KEY (device, day)
+) STRICT;
+"""
 # Step n leads from version n to version n + 1; version 0 is an empty file.
-_STEPS = (_V1, _V2)
+_STEPS = (_V1, _V2, _V3)
 
 
 def tables_of(version: int) -> frozenset[str]:
     """The tables that a file of this version must have."""
-    return (frozenset(), _TABLES_V1, _TABLES_V2)[version]
+    return (frozenset(), _TABLES_V1, _TABLES_V2, _TABLES_V3)[version]
 
 
 def upgrade(db: sqlite3.Connection, version: int) -> None:

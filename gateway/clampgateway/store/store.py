@@ -2,41 +2,32 @@
 
 Owns ids, deduplication by (device, boot, seq), descriptions, cursors of bridges, and numbers that
 were given for good. A file that is found damaged is set aside and a new one goes on with what
-could be read; `alarm` says so. It decides nothing about when to commit: that is the committer.
+could be read; `alarm` says so (`opened.py`). When to commit is decided by the committer.
 """
 
 from __future__ import annotations
 
-import logging
-import os
-import sqlite3
 import struct
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from clampgateway.model import RECORD, Item, Stored
-from clampgateway.store import facts, file, opening
-from clampgateway.store.drops import as_stored
-from clampgateway.store.file import NumbersExhaustedError, StoreDamagedError, StoreError
+from clampgateway.model import Item, Parked, Stored
+from clampgateway.store import file, ledgerrows
+from clampgateway.store.file import NumbersExhaustedError, StoreError
 from clampgateway.store.insert import insert
-from clampgateway.store.kept import ITEM_COLUMNS, Kept, stored_of
-from clampgateway.store.room import Room
-
-_log = logging.getLogger(__name__)
+from clampgateway.store.kept import write_parked
+from clampgateway.store.opened import Opened
 
 RETENTION_H = 168
 # Where readers may stand that took items from here a moment ago.
 READS_REMEMBERED = 16
-UNREPORTED_MAX = 1_000_000
 # How often the last numbers of all devices are written beside the store.
 FACTS_S = 60.0
-# So many failures in a row, and the file is opened anew: its medium may have gone and come back.
-FAILURES_PATIENT = 5
 _SET_CURSOR = "INSERT INTO cursors VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET id = excluded.id"
 
 
-class Store:
+class Store(Opened):
     """The store at `path`; its folder is made. Raises StoreError if it cannot be opened.
 
     One connection, for one thread at a time; a second Store on the same path is refused. After
@@ -46,63 +37,59 @@ class Store:
     def __init__(
         self, path: Path, quota_bytes: int | None = None, retention_h: int = RETENTION_H
     ) -> None:
-        self.path = path
+        super().__init__(path, quota_bytes, retention_h)
         self.redelivered = self.conflicts = 0
-        self.set_aside = self.reopened = 0
-        self._kept = Kept()
-        self._device_keys: dict[int, str] = {}
-        self._failure: StoreError | None = None
-        self._failed_in_row = self._reported_id = 0
-        self._unreported: list[Stored] = []
+        self.redelivered_by: Counter[str] = Counter()
         self._handed_out: deque[int] = deque(maxlen=READS_REMEMBERED)
-        self._damage = ""
-        self._salvaged: opening.Salvage | None = None
-        self._facts_due_s: float | None = None
-        self.facts_failures = self.unsound = 0
-        self._lock = file.lock(path)
-        try:
-            quota_bytes = file.quota_for(path, quota_bytes)
-            self._room = Room(self._kept, quota_bytes, retention_h)
-            self._db = self._open()
-        except BaseException:
-            os.close(self._lock)
-            raise
-        self._reported_id = self._kept.last_id
-
-    @property
-    def alarm(self) -> str:
-        """What somebody should look at; empty if all is well."""
-        return "; ".join(filter(None, (self._damage, self._room.alarm())))
 
     # --- writing --------------------------------------------------------------------------------
 
     def append(
-        self, items: Sequence[Item], cursors: Mapping[str, int], fences: Sequence[int] = ()
+        self,
+        items: Sequence[Item],
+        cursors: Mapping[str, int],
+        fences: Sequence[int] = (),
+        parked: Mapping[str, Sequence[Parked]] | None = None,
     ) -> tuple[list[Stored], int]:
-        """Commit items and cursors in one transaction; durable when this returns.
+        """Commit items, cursors and what is parked in one transaction; durable when this returns.
 
         Returns the items that were new, in order with their ids, and how many were here before
         (same key; the first content stays). `fences` are the ids where readers stand: what is
-        dropped at the quota is told to those that are before it. Raises StoreError: then nothing
-        was committed, or, if only the confirmation failed, the next call that succeeds returns
-        it as new.
+        dropped at the quota is told to those that are before it. `parked` has the whole list of
+        each reader whose list changed. The cursor "ledger" is `save_ledger`'s and is left alone.
+        `redelivered_by` counts by device what was here before. Raises StoreError: then nothing was
+        committed, or, if only the confirmation failed, the next call that succeeds returns it as
+        new.
         """
         self._ready()
         kept = self._kept
-        moved = {name: at for name, at in cursors.items() if kept.cursors.get(name) != at}
-        if not (items or moved):
+        moved = {
+            name: at
+            for name, at in cursors.items()
+            if kept.cursors.get(name) != at and name != ledgerrows.CURSOR
+        }
+        parked = {
+            name: list(rows)
+            for name, rows in (parked or {}).items()
+            if kept.parked.get(name, []) != list(rows)
+        }
+        if not (items or moved or parked):
             return self._reported([]), 0
         try:
             self._db.execute("BEGIN IMMEDIATE")
             self._room.make(self._db, items, fences, self._handed_out)
             done = insert(self._db, kept, items)
             self._db.executemany(_SET_CURSOR, moved.items())
+            for name, rows in parked.items():
+                write_parked(self._db, name, rows)
             self._db.execute("COMMIT")
             self._room.committed()
             done.enter(kept)
             kept.cursors.update(moved)
-            self._device_keys.update({number: key for key, number in done.devices.items()})
+            kept.parked.update(parked)
+            self._reading.keys.update({number: key for key, number in done.devices.items()})
             self._failed_in_row = 0
+            self.redelivered_by.update(done.redelivered)
             self.conflicts += done.conflicts
             self.redelivered += (redelivered := len(items) - len(done.new))
             if done.devices or done.boots:
@@ -184,9 +171,21 @@ class Store:
         self._write_facts()
         return number
 
-    def _write_facts(self) -> None:
-        self._facts_due_s = None
-        self.facts_failures += not facts.write(self.path, self._kept)
+    def save_ledger(self, rows: Sequence[tuple[str, int, bytes]], up_to_id: int) -> None:
+        """Write (device, day, body) over those of before, and the cursor "ledger", as one.
+
+        Day 0 holds what is not dated; of more than 400 days of a device the earliest are
+        forgotten. Raises StoreError: then nothing was written.
+        """
+        self._ready()
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            ledgerrows.save(self._db, rows)
+            self._db.execute(_SET_CURSOR, (ledgerrows.CURSOR, up_to_id))
+            self._db.execute("COMMIT")
+        except file.FAILURES as error:
+            raise self._failed("cannot write the ledger", error) from error
+        self._kept.cursors[ledgerrows.CURSOR] = up_to_id
 
     def _write(self, statement: str, *values: object) -> None:
         self._ready()
@@ -200,43 +199,47 @@ class Store:
     def read_after(self, after: int, limit: int) -> list[Stored]:
         """At most `limit` items with an id above `after`, oldest first.
 
-        What was dropped comes as a gap in the place of its last item.
+        What was dropped comes as a gap in the place of its last item; a range whose times were
+        corrected as an item of kind RESTAMPED.
         """
-        self._ready()
-        items = self._select("WHERE id > ? ORDER BY id LIMIT ?", after, limit)
+        items = self._read(self._reading.after, after, limit)
         if items:
             self._handed_out.append(items[-1].id)
-        return self._with_gaps(items, after, limit)
+        return items
 
-    def _with_gaps(self, items: list[Stored], after: int, limit: int) -> list[Stored]:
-        dropped = self._kept.dropped.after(after, limit)
-        if not dropped:
-            return items
-        keys = self._device_keys
-        told = [as_stored(drop, keys[drop.device]) for drop in dropped if drop.device in keys]
-        return sorted([*items, *told])[:limit]  # ids differ
+    def read_range(
+        self, device: str, boot: int, first: int, last: int, after_seq: int, limit: int
+    ) -> list[Stored]:
+        """Items `first` to `last` of a boot with a seq above `after_seq`, at most `limit`, by seq.
+
+        What was dropped of them comes as a gap, in the place of its last number; it may reach
+        beyond what was asked for. Begin with `after_seq` -1, go on with the seq that came last.
+        """
+        return self._read(self._reading.range, device, boot, first, last, after_seq, limit)
+
+    def read_ids(
+        self, device: str, kinds: int, after_id: int, up_to_id: int, limit: int
+    ) -> list[Stored]:
+        """Items of a device with an id above `after_id` and up to `up_to_id`, at most `limit`.
+
+        Of the kinds whose bit (1 << kind) is in `kinds`; what was dropped of the device there
+        comes as a gap in any case.
+        """
+        return self._read(self._reading.ids, device, kinds, after_id, up_to_id, limit)
 
     def recent_events(self, limit: int) -> list[Stored]:
         """The last `limit` items of each device that are no records, oldest first."""
-        self._ready()
-        out: list[Stored] = []
-        for device in list(self._device_keys):
-            where = f"WHERE device = ? AND kind <> {RECORD} ORDER BY id DESC LIMIT ?"
-            out += self._select(where, device, limit)
-        return sorted(out)
+        return self._read(self._reading.recent_events, limit)
 
-    def _select(self, where: str, *values: object) -> list[Stored]:
-        keys = self._device_keys
-        try:
-            rows = self._db.execute(f"SELECT {ITEM_COLUMNS} FROM items {where}", values)
-            found = [stored_of(row, keys[row[1]]) for row in rows]
-        except file.FAILURES as error:
-            raise self._failed("cannot read", error) from error
-        unsound = sum(not sound for _stored, sound in found)
-        if unsound and not self.unsound:
-            _log.error("damaged rows are told as lost store=%s; more are counted", self.path)
-        self.unsound += unsound
-        return [stored for stored, _sound in found]
+    def read_ledger(
+        self, device: str | None = None, first_day: int | None = None, last_day: int | None = None
+    ) -> list[tuple[str, int, bytes]]:
+        """(device, day, body) of what `save_ledger` was given, by device and day."""
+        return self._read(ledgerrows.read, device, first_day, last_day)
+
+    def parked(self) -> dict[str, list[Parked]]:
+        """What each reader has parked, as `append` was given it last."""
+        return {name: list(rows) for name, rows in self._kept.parked.items() if rows}
 
     def descriptions(self) -> Iterator[tuple[str, int, list[bytes]]]:
         """All descriptions as (device, crc, Describe payloads), in the order they came."""
@@ -258,80 +261,6 @@ class Store:
         """The highest id given so far; 0 for an empty store."""
         return self._kept.last_id
 
-    # --- the file -------------------------------------------------------------------------------
-
-    def _open(self) -> sqlite3.Connection:
-        try:
-            return self._open_and_read()
-        except StoreDamagedError as error:
-            return self._start_over(error)
-
-    def _open_and_read(self) -> sqlite3.Connection:
-        db, told = opening.open_kept(self.path, self._kept, self._room.quota_bytes)
-        self._damage = told or self._damage
-        self._number_keys()
-        return db
-
-    def _start_over(self, reason: StoreError) -> sqlite3.Connection:
-        if self._salvaged is None:
-            self._salvaged = opening.put_aside(self.path, self._kept, reason)
-            self._damage = self._salvaged.told
-            self.set_aside += 1
-        db = opening.go_on(self.path, self._kept, self._room.quota_bytes, self._salvaged)
-        self._salvaged = None
-        self._number_keys()
-        return db
-
-    def _number_keys(self) -> None:
-        self._device_keys = {number: key for key, number in self._kept.device_ids.items()}
-
-    def _failed(self, doing: str, error: file.Failure) -> StoreError:
-        reason = file.error_of(self.path, doing, error)
-        self._failed_in_row += 1
-        patient = self._failed_in_row < FAILURES_PATIENT or file.is_full(error)
-        if not (patient and file.rolled_back(self._db, error)):
-            self._failed_in_row = 0
-            self._failure = reason
-        return reason
-
-    def _ready(self) -> None:
-        """After an error of the medium: open the file anew, or set it aside if it is damaged.
-
-        A commit that failed may be in the log nevertheless. So the log is checkpointed (written
-        and synced elsewhere) before anything is built on it, and rows that were not reported as
-        new yet will be.
-        """
-        failure = self._failure
-        if failure is None:
-            return
-        self._db.close()  # rolls back what was begun
-        damaged = isinstance(failure, StoreDamagedError)
-        self._db = self._start_over(failure) if damaged else self._open()
-        self._failure = None
-        self.reopened += 1
-        try:
-            busy = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-        except file.FAILURES as error:
-            raise self._failed("cannot reopen", error) from error
-        if busy:
-            self._failure = StoreError(f"store {self.path}: another program blocks a checkpoint")
-            raise self._failure
-        newer = self._select("WHERE id > ? ORDER BY id", self._reported_id)
-        self._unreported += self._with_gaps(newer, self._reported_id, UNREPORTED_MAX)
-        self._reported_id = self._kept.last_id
-
-    def close(self) -> None:
-        """Write the log back into the file and give it free."""
-        try:
-            if self._failure is None:
-                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                self._write_facts()
-        except file.FAILURES as error:
-            _log.warning("no checkpoint at the end store=%s: %s", self.path, error)
-        finally:
-            self._db.close()
-            os.close(self._lock)
-
     def stats(self) -> dict[str, float | str]:
         """Counters and sizes; callable from any thread."""
         log = self.path.with_name(self.path.name + "-wal")
@@ -349,7 +278,7 @@ class Store:
             "dropped_undelivered": self._room.undelivered,
             "expired": self._room.expired,
             "drop_ranges": len(self._kept.dropped),
-            "unsound": self.unsound,
+            "unsound": self._reading.unsound,
             "facts_failures": self.facts_failures,
             "alarm": self.alarm,
         }
