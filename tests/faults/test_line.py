@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from clamptools.demo.noise import DELAY, DOUBLE, FLIP, INVENT, KINDS, LOSE, SWAP, ChaosLine
 from clamptools.framedevice import FrameDevice
 from clamptools.storebench import measure
-from support.chaosline import DELAY, DOUBLE, FLIP, INVENT, KINDS, LOSE, SWAP, ChaosLine
 from support.devicelink import DeviceModel
 from support.faultserver import Life, account, fault_server, talk
 from support.faulttable import FaultTable

@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import TextIO
 
+from clamptools.demo.chaosrun import run_chaos
 from clamptools.demo.plans import MACHINES_MAX, plans, truths
 from clamptools.demo.processes import ChildError
 from clamptools.demo.session import Session
@@ -28,6 +29,7 @@ from clamptools.interpreter import find_interpreter
 EXAMPLE = """
 clampwork demo
 clampwork demo --for 30 --json
+clampwork demo --chaos --seed 7 --for 120 --json
 """
 DEFAULT_DEVICES = 3
 SHOWN_PROBLEMS = 20
@@ -56,6 +58,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="the last line of standard output is one JSON object, all else goes to stderr",
     )
     parser.add_argument(
+        "--chaos",
+        action="store_true",
+        help="meanwhile harm the broker, the gateway, the links and the devices' power",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        metavar="N",
+        help="which chaos: the same number, the same faults (default: a new one, which is shown)",
+    )
+    parser.add_argument(
         "--keep", action="store_true", help="keep the folder with logs, store and side files"
     )
 
@@ -64,6 +77,8 @@ def run(args: argparse.Namespace) -> int:
     """Raises UserError for arguments that cannot be, or a process that does not come up."""
     if not 1 <= args.devices <= MACHINES_MAX:
         raise UserError(f"--devices is {args.devices}: 1 to {MACHINES_MAX}")
+    if args.seed is not None and not args.chaos:
+        raise UserError("--seed without --chaos: there is nothing to draw")
     out: TextIO = sys.stderr if args.json else sys.stdout
     folder = Path(tempfile.mkdtemp(prefix="clampwork-demo-"))
     try:
@@ -90,6 +105,10 @@ async def _run(args: argparse.Namespace, folder: Path, out: TextIO) -> Verdict:
 
     interpreter = find_interpreter()
     say(f"{args.devices} simulated devices under {interpreter.text}")
+    if args.chaos:
+        return await run_chaos(
+            args.devices, args.seconds, args.seed, folder, interpreter, out, say
+        )
     with Stack(folder, plans(args.devices), interpreter) as stack:
         evidence = await Session(stack, args.seconds, out, say).run()
         committed = stack.committed()

@@ -26,6 +26,8 @@ RECORD, EVENT, GAP = (
 # Two records of one device may overlap by what the estimate of the clock moved between them, but
 # not by half of the shorter one.
 OVERLAP_SHARE = 0.5
+# What a correction of its time changes in a message, beside the flag `unsynced`.
+_TIMES = ("t", "rev", "from", "to", "f")
 _RECORD_TOPICS = ("data", "history")
 
 
@@ -81,6 +83,7 @@ class Result:
     lost: list[Key] = field(default_factory=list)
     covered: list[Key] = field(default_factory=list)
     redelivered: int = 0
+    restamped: int = 0
     duplicates: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     gaps: list[GapSeen] = field(default_factory=list)
@@ -93,6 +96,7 @@ class Account:
         self.made: dict[Key, Made] = {}
         self.received: dict[Key, Received] = {}
         self.redelivered = 0
+        self.restamped = 0
         self.conflicts: list[str] = []
         self._open: set[Key] = set()
         self._layouts: dict[tuple[str, int], Layout] = {}
@@ -120,6 +124,12 @@ class Account:
             return
         if first.content == content:
             self.redelivered += 1
+        elif _rev(content) != _rev(first.content) and _timeless(content) == _timeless(
+            first.content
+        ):
+            self.restamped += 1
+            if _rev(content) > _rev(first.content):
+                self.received[key] = first._replace(content=content)
         else:
             self.conflicts.append(f"{key} came as {first.content} and as {content}")
 
@@ -129,7 +139,11 @@ class Account:
 
     def result(self) -> Result:
         """Compares everything that was made with everything that was received."""
-        result = Result(redelivered=self.redelivered, duplicates=list(self.conflicts))
+        result = Result(
+            redelivered=self.redelivered,
+            restamped=self.restamped,
+            duplicates=list(self.conflicts),
+        )
         result.gaps = list(self.gaps())
         result.items_made = len(self.made)
         result.records_made = sum(item.kind == RECORD for item in self.made.values())
@@ -201,6 +215,18 @@ class Account:
             for (start, end, key), (later, later_end, other) in itertools.pairwise(spans):
                 if end - later > OVERLAP_SHARE * min(end - start, later_end - later):
                     yield f"{key} and {other} tell of the same interval"
+
+
+def _rev(content: Mapping[str, Any]) -> int:
+    """How often its time was corrected."""
+    return content.get("rev", 0)
+
+
+def _timeless(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What a correction of its time leaves as it was."""
+    kept = {name: value for name, value in content.items() if name not in _TIMES}
+    kept["f"] = [word for word in content.get("f", ()) if word != "unsynced"]
+    return kept
 
 
 def _event_differences(kind: int, message: Any, content: Mapping[str, Any]) -> list[str]:  # noqa: ANN401

@@ -89,10 +89,11 @@ class SimulatedDevice:
         self.name: str = self.board["name"]
         self.folder = folder
         self.side_file = SideFile(folder / SIDE_FILE)
-        self._link = ports / self.name
+        self.port = ports / self.name
         self._interpreter = interpreter
         self._child: Child | None = None
         self._ends: tuple[int, ...] = ()
+        self._heads = 0
         folder.mkdir(parents=True, exist_ok=True)
         ports.mkdir(parents=True, exist_ok=True)
         (folder / "board.json").write_text(json.dumps(self.board))
@@ -105,6 +106,7 @@ class SimulatedDevice:
 
     def start(self) -> None:
         """Powers the device up: a new process at a new pty, which nobody can open yet."""
+        self._heads = self.side_file.heads()
         master, slave = os.openpty()
         # Before anyone opens the port: a fresh terminal would echo every byte to the device.
         tty.setraw(slave)
@@ -128,14 +130,13 @@ class SimulatedDevice:
             ChildError: It ended instead, or does not come up; with what it printed.
         """
         child = self._running()
-        power_ups = len(self.side_file.power_ups)
         deadline = time.monotonic() + timeout_s
         try:
-            while self.side_file.heads() <= power_ups:
+            while self.side_file.heads() <= self._heads:
                 if not child.running or time.monotonic() > deadline:
                     raise ChildError(f"device {self.name} does not come up:\n{self._printed()}")
                 time.sleep(0.02)
-            self._link.symlink_to(os.ttyname(self._ends[1]))
+            self.port.symlink_to(os.ttyname(self._ends[1]))
         finally:
             self._let_go()
 
@@ -167,7 +168,7 @@ class SimulatedDevice:
         child, self._child = self._child, None
         self._let_go()
         if child is not None:
-            self._link.unlink(missing_ok=True)
+            self.port.unlink(missing_ok=True)
             child.stop(number)
 
     def _running(self) -> Child:

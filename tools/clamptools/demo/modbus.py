@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -52,9 +52,12 @@ class SlotRead(NamedTuple):
 
 @dataclass
 class ModbusLog:
-    """What a client saw: number of requests, what was wrong at once, and every slot."""
+    """What a client saw: number of requests, what was wrong at once, and every slot; `excused`
+    counts rounds in which the gateway was known to be away.
+    """
 
     reads: int = 0
+    excused: int = 0
     mismatches: list[str] = field(default_factory=list)
     slots: list[SlotRead] = field(default_factory=list)
 
@@ -80,9 +83,13 @@ class ModbusLog:
 
 
 class ModbusReader:
-    """Reads all units again and again and writes the log. To be made in a running loop."""
+    """Reads all units again and again and writes the log. To be made in a running loop.
 
-    def __init__(self, host: str, port: int) -> None:
+    `excused` says whether a gateway that does not answer is no mismatch now.
+    """
+
+    def __init__(self, host: str, port: int, excused: Callable[[], bool] = lambda: False) -> None:
+        self._excused = excused
         self._client = AsyncModbusTcpClient(host, port=port, timeout=TIMEOUT_S, reconnect_delay=0)
         self.log = ModbusLog()
 
@@ -90,14 +97,20 @@ class ModbusReader:
         """One round over the gateway's unit and every device's."""
         try:
             if not self._client.connected and not await self._client.connect():
-                self.log.mismatches.append("the Modbus port does not accept a connection")
+                self._failed("the Modbus port does not accept a connection")
                 return
             await self._check_tests(schema.GATEWAY_UNIT)
             for unit, device in await self._directory():
                 await self._check_tests(unit)
                 await self._read_slots(unit, device)
         except ModbusException as error:
-            self.log.mismatches.append(f"Modbus request failed: {error}")
+            self._failed(f"Modbus request failed: {error}")
+
+    def _failed(self, what: str) -> None:
+        if self._excused():
+            self.log.excused += 1
+        else:
+            self.log.mismatches.append(what)
 
     def close(self) -> None:
         self._client.close()

@@ -11,11 +11,14 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TextIO
+from functools import partial
+from typing import Any, TextIO
 
 from clamptools.demo.account import Account, Key
+from clamptools.demo.chaos import Chaos
 from clamptools.demo.modbus import ModbusLog, ModbusReader, poll_until
-from clamptools.demo.stack import GATEWAY_ID, HOST, ROOT, Stack
+from clamptools.demo.recovery import Recovery
+from clamptools.demo.stack import GATEWAY_ID, HOST, ROOT, SITE, Stack
 from clamptools.demo.subscriber import Subscriber
 from clamptools.livetable import LiveTable
 from clamptools.liveview import Row, View
@@ -25,6 +28,8 @@ MODBUS_PERIOD_S = 1.0
 # A record that is not there by then is shown as lost; it may still come.
 LATE_MS = 5000.0
 DRAIN_TIMEOUT_S = 20.0
+# A refused topic is tried again after seconds, a lost message is missed after seconds.
+CHAOS_DRAIN_TIMEOUT_S = 60.0
 SUBSCRIBE_TIMEOUT_S = 10.0
 
 
@@ -48,10 +53,16 @@ class Session:
         seconds: How long devices make records; None until SIGINT or SIGTERM.
         out: Where the live table goes.
         say: Takes lines for the user.
+        chaos: Faults to inject meanwhile; what the subscriber misses it then asks for again.
     """
 
     def __init__(
-        self, stack: Stack, seconds: float | None, out: TextIO, say: Callable[[str], None]
+        self,
+        stack: Stack,
+        seconds: float | None,
+        out: TextIO,
+        say: Callable[[str], None],
+        chaos: Chaos | None = None,
     ) -> None:
         self._stack = stack
         self._seconds = seconds
@@ -59,9 +70,22 @@ class Session:
         self._say = say
         self._account = Account()
         self._view = View(ROOT)
-        self._modbus = ModbusReader(HOST, stack.modbus_port)
+        self._chaos = chaos
+        excused = (lambda: chaos.gateway_excused) if chaos is not None else (lambda: False)
+        self._modbus = ModbusReader(HOST, stack.modbus_port, excused)
         self._subscriber = Subscriber(
-            HOST, stack.mqtt_port, ROOT, "demo-subscriber", self._account, self._view
+            HOST,
+            stack.mqtt_port,
+            ROOT,
+            "demo-subscriber",
+            self._account,
+            self._view,
+            on_answer=self._on_answer,
+        )
+        if chaos is not None:
+            chaos.on_subscriber = self._on_subscriber
+        self.recovery = Recovery(
+            self._account, partial(self._subscriber.command, SITE), time.monotonic
         )
         self._ids: dict[str, str] = {}
         self._power_ups = 0
@@ -80,12 +104,20 @@ class Session:
             loop.add_signal_handler(number, self._interrupted, task)
         polled = asyncio.Event()
         polling: asyncio.Task[None] | None = None
+        harming: asyncio.Task[None] | None = None
+        recovering: asyncio.Task[None] | None = None
         listening = asyncio.create_task(self._subscriber.run())
         try:
             await self._start()
             polling = asyncio.create_task(poll_until(self._modbus, polled, MODBUS_PERIOD_S))
             with LiveTable(self._out, self._title(), "Ctrl-C ends") as table:
+                if self._chaos is not None:
+                    harming = asyncio.create_task(self._chaos.run())
+                    recovering = asyncio.create_task(self.recovery.run())
                 interrupted = await self._watch(table)
+                if self._chaos is not None and harming is not None:
+                    self._chaos.stop()
+                    await harming
                 table.caption = "waiting for what is on its way"
                 polled.set()
                 await polling
@@ -94,7 +126,8 @@ class Session:
             return await self._finish(interrupted)
         finally:
             self._modbus.close()
-            helpers = [helper for helper in (listening, polling) if helper is not None]
+            tasks = (harming, recovering, listening, polling)
+            helpers = [task for task in tasks if task is not None]
             for helper in helpers:
                 helper.cancel()
             # Their connections end before the broker does.
@@ -108,11 +141,20 @@ class Session:
             task.cancel()
         self._stop.set()
 
+    def _on_answer(self, content: dict[str, Any]) -> None:
+        self.recovery.took_answer(content)
+
+    def _on_subscriber(self, present: bool) -> None:
+        if present:
+            self._subscriber.come_back()
+        else:
+            self._subscriber.leave()
+
     async def _start(self) -> None:
         stack = self._stack
-        if stack.embedded:
+        if stack.brings_broker:
             stack.start_broker()
-            self._say(f"MQTT broker (embedded, MQTT 3.1.1 only)  {HOST}:{stack.mqtt_port}")
+            self._say(f"MQTT broker ({stack.broker_plan.text})  {HOST}:{stack.mqtt_port}")
         async with asyncio.timeout(SUBSCRIBE_TIMEOUT_S):
             await self._subscriber.subscribed.wait()
         stack.start_gateway()
@@ -143,14 +185,24 @@ class Session:
         """
         account, seen = self._account, self._modbus.log
         self._read_side_files(account)
-        deadline = time.monotonic() + DRAIN_TIMEOUT_S
+        timeout_s = DRAIN_TIMEOUT_S if self._chaos is None else CHAOS_DRAIN_TIMEOUT_S
+        deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
-            if not account.missing() and not seen.unknown(account.received):
+            if not self._awaited() and not seen.unknown(account.received):
                 break
             self._stack.check()
             table.show(self._rows())
             await asyncio.sleep(0.1)
         table.show(self._rows(), last=True)
+
+    def _awaited(self) -> bool:
+        """Whether something that was made may still come."""
+        missing = self._account.missing()
+        if self._chaos is None or not missing:
+            return bool(missing)
+        gaps = list(self._account.gaps())
+        covered = all(any(gap.covers(key) for gap in gaps) for key in missing)
+        return not (covered and self.recovery.idle)
 
     async def _finish(self, interrupted: bool) -> Evidence:
         stack = self._stack

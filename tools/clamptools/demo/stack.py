@@ -16,8 +16,10 @@ from typing import Any
 from clampgateway.app import STORE_FILE
 from clampgateway.store import Store
 from clamptools.demo.account import Key
+from clamptools.demo.brokers import BrokerPlan
 from clamptools.demo.devices import Plan, SimulatedDevice
 from clamptools.demo.processes import Child, free_ports, wait_listening
+from clamptools.demo.relay import Relay
 from clamptools.interpreter import Interpreter
 
 HOST = "127.0.0.1"
@@ -35,7 +37,10 @@ class Stack:
         folder: An empty folder for everything.
         plans: The devices.
         interpreter: What runs their firmware.
-        mqtt_port: A broker that runs already; without it `start_broker` starts the embedded one.
+        mqtt_port: A broker that runs already; without it `start_broker` starts one.
+        mosquitto: What `start_broker` starts; the embedded one if None.
+        relayed: Whether the devices' ports are joined to the gateway's by `cables`, unplugged at
+            first; else they are the gateway's.
     """
 
     def __init__(
@@ -44,17 +49,29 @@ class Stack:
         plans: Sequence[Plan],
         interpreter: Interpreter,
         mqtt_port: int | None = None,
+        mosquitto: str | None = None,
+        relayed: bool = False,
     ) -> None:
         self.folder = folder
-        self.embedded = mqtt_port is None
+        self.embedded = mqtt_port is None and mosquitto is None
         free = free_ports(3)
         self.mqtt_port = mqtt_port or free[0]
+        self.broker_plan = BrokerPlan(folder, self.mqtt_port, mosquitto)
+        self.brings_broker = mqtt_port is None
         self.modbus_port, self.api_port = free[1:]
         self.state_dir = folder / "gateway"
+        ports = folder / "ports"
+        inner = folder / "inner" if relayed else ports
         self.devices = [
-            SimulatedDevice(folder / plan.board["name"], folder / "ports", plan, interpreter)
+            SimulatedDevice(folder / plan.board["name"], inner, plan, interpreter)
             for plan in plans
         ]
+        self.cables: dict[str, Relay] = {}
+        if relayed:
+            ports.mkdir()
+            self.cables = {d.name: Relay(d.port, ports / d.name) for d in self.devices}
+        # Names of devices whose power is cut now.
+        self.dark: set[str] = set()
         self.broker: Child | None = None
         self.gateway: Child | None = None
         self._config = folder / "gateway.toml"
@@ -75,12 +92,8 @@ class Stack:
                 child.stop()
 
     def start_broker(self) -> None:
-        """Starts the embedded broker. Raises ChildError if it does not come up."""
-        self.broker = Child(
-            "broker",
-            [sys.executable, "-m", "clamptools.broker", "--port", str(self.mqtt_port)],
-            self.folder / "broker.log",
-        )
+        """Starts the broker, again if it ended. Raises ChildError if it does not come up."""
+        self.broker = Child("broker", self.broker_plan.command(), self.folder / "broker.log")
         wait_listening(self.broker, self.mqtt_port, START_TIMEOUT_S)
 
     def start_gateway(self, *, wait: bool = True) -> None:
@@ -94,9 +107,10 @@ class Stack:
             wait_listening(self.gateway, self.modbus_port, START_TIMEOUT_S)
 
     def kill_gateway(self) -> None:
-        """Ends the gateway as a power cut does."""
-        if self.gateway is not None:
-            self.gateway.kill()
+        """Ends the gateway as a power cut does; nobody minds that it is not there."""
+        child, self.gateway = self.gateway, None
+        if child is not None:
+            child.kill()
 
     def stop_gateway(self) -> int | None:
         """Ends the gateway in order (SIGTERM); its exit code, None if it did not end by that."""
@@ -118,15 +132,28 @@ class Stack:
         finally:
             store.close()
 
+    def device(self, name: str) -> SimulatedDevice:
+        """The device of this name. Raises KeyError."""
+        for device in self.devices:
+            if device.name == name:
+                return device
+        raise KeyError(name)
+
     def start_devices(self) -> None:
-        """Powers all devices up. Raises ChildError if one does not come up."""
+        """Powers all devices up, and plugs cables in. Raises ChildError if one does not come up.
+
+        With cables: in a running loop.
+        """
         for device in self.devices:
             device.start()
         for device in self.devices:
             device.plug_in()
+        for cable in self.cables.values():
+            cable.plug()
 
     def stop_devices(self) -> None:
         for device in self.devices:
+            self.dark.add(device.name)
             device.stop()
 
     def check(self) -> None:
@@ -135,7 +162,8 @@ class Stack:
             if child is not None:
                 child.check()
         for device in self.devices:
-            device.check()
+            if device.name not in self.dark:
+                device.check()
 
     def _toml(self) -> str:
         sections: dict[str, dict[str, Any]] = {
