@@ -2,6 +2,15 @@
 
 from clampgateway.feed.context import BridgeContext
 from clampgateway.feed.feed import TAIL_ITEMS, Feed, FeedError
+from clampgateway.feed.lanereader import LaneReader
 from clampgateway.feed.reader import BATCH_ITEMS, Reader
 
-__all__ = ["BATCH_ITEMS", "TAIL_ITEMS", "BridgeContext", "Feed", "FeedError", "Reader"]
+__all__ = [
+    "BATCH_ITEMS",
+    "TAIL_ITEMS",
+    "BridgeContext",
+    "Feed",
+    "FeedError",
+    "LaneReader",
+    "Reader",
+]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from clampgateway.devices import Devices
 from clampgateway.feed.feed import Feed
@@ -14,7 +15,8 @@ class BridgeContext:
     """What a bridge gets. `assign(table, scope, key, lowest, highest)` gives lasting numbers.
 
     `mono` is the monotonic clock in seconds (that of `Device.reading_mono`); `utc_ms` is 0 while
-    UTC is not known.
+    UTC is not known. `command(device, name, args)` gives a device a command and returns its answer
+    or raises GatewayError; None where there are no links.
     """
 
     site: str
@@ -24,3 +26,4 @@ class BridgeContext:
     assign: Callable[[str, str, str, int, int], Awaitable[int]]
     mono: Callable[[], float]
     utc_ms: Callable[[], int]
+    command: Callable[[str, str, Mapping[str, Any]], Awaitable[Any]] | None = None

@@ -9,21 +9,25 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect_right
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from clampgateway import model
 from clampgateway.descriptions import Descriptions
 from clampgateway.devices import Devices, MachineState
+from clampgateway.feed.lanereader import LaneReader
+from clampgateway.feed.lanes import Lanes
 from clampgateway.feed.reader import Reader
 from clampgateway.model import (
     EVENT,
     GAP,
     RECORD,
+    RESTAMPED,
     Description,
     EventReading,
     GapReading,
     GatewayError,
     Item,
+    Parked,
     Reading,
     Stored,
 )
@@ -44,7 +48,8 @@ class Feed:
     """The committed items, from the store's beginning to now.
 
     `read_after(id, limit)` reads the store; `cursors` and `last_id` are its at start; `recent` are
-    the last events of each device, so that a state survives a restart of the gateway.
+    the last events of each device, so that a state survives a restart of the gateway; `parked` is
+    what readers with two lanes had put aside.
     """
 
     def __init__(
@@ -56,13 +61,16 @@ class Feed:
         cursors: Mapping[str, int],
         last_id: int,
         recent: Iterable[Stored] = (),
+        parked: Mapping[str, Sequence[Parked]] | None = None,
     ) -> None:
         self._devices = devices
         self._descriptions = descriptions
         self._read_after = read_after
         self._mono = mono
         self._cursors = dict(cursors)
+        self._parked = {name: tuple(ranges) for name, ranges in (parked or {}).items()}
         self._readers: dict[str, Reader] = {}
+        self._lane_readers: dict[str, LaneReader] = {}
         self._tail: list[Stored] = []
         self._floor = last_id
         self._complained: set[tuple[str, int]] = set()
@@ -84,13 +92,14 @@ class Feed:
             return
         if new[-1].id > self.last_id:
             self._keep(new)
-        for reader in self._readers.values():
+        for reader in (*self._readers.values(), *self._lane_readers.values()):
             reader.wake()
         newest: dict[str, Item] = {}
         counts: dict[str, int] = {}
         for _id, item in new:
             if item.kind != RECORD:
-                self._took_other(item)
+                if item.kind != RESTAMPED:
+                    self._took_other(item)
                 continue
             device = item.device
             counts[device] = counts.get(device, 0) + 1
@@ -183,16 +192,48 @@ class Feed:
         self._readers[name] = reader
         return reader
 
+    def lane_reader(self, name: str) -> LaneReader:
+        """The same for a bridge with a live lane and one for what was left out of it."""
+        self._take_from(name)
+        cursor = self._cursors.setdefault(name, 0)
+        # A store that was set aside may know cursors of ids that it does not have.
+        live = min(self._cursors.get(f"{name}.live", cursor), self.last_id)
+        to = min(self._cursors.get(f"{name}.to", cursor), self.last_id)
+        lanes = Lanes(min(cursor, self.last_id), to, live, self._parked.get(name, ()))
+        reader = LaneReader(self, name, lanes, self._mono)
+        self._lane_readers[name] = reader
+        return reader
+
     def cursors(self) -> dict[str, int]:
-        """Of every reader ever: the id up to which all is delivered. The committer stores it."""
+        """Of every reader ever: the id up to which all is delivered. The committer stores it.
+
+        One with two lanes has three: see `lanes`.
+        """
+        for name in self._lane_readers:
+            self._take_from(name)
         return dict(self._cursors)
+
+    def parked(self) -> dict[str, tuple[Parked, ...]]:
+        """What each reader with two lanes has put aside; belongs to `cursors` of the same turn."""
+        for name in self._lane_readers:
+            self._take_from(name)
+        return dict(self._parked)
+
+    def _take_from(self, name: str) -> None:
+        reader = self._lane_readers.get(name)
+        if reader is not None:
+            self._cursors.update(reader.cursors())
+            self._parked[name] = reader.parked()
 
     def fences(self) -> tuple[int, ...]:
         """Where the present readers stand: what each has delivered, and what it has taken.
 
         The lowest is how far all have delivered; empty without a reader.
         """
-        return tuple(at for each in self._readers.values() for at in (each.cursor, each.position))
+        places = [at for each in self._readers.values() for at in (each.cursor, each.position)]
+        for reader in self._lane_readers.values():
+            places += reader.places()
+        return tuple(places)
 
     def done(self, reader: Reader, up_to: int) -> None:
         """For `Reader.done`."""
@@ -204,17 +245,25 @@ class Feed:
 
         From memory without waiting, or from the store.
         """
-        if position < self._floor:
+        items = self.tail_after(position, limit)
+        if items is None:
             items = await self._read_after(position, limit)
-            if items or position >= self._floor:
-                return items
-            position = self._floor  # nothing is left of what was there
+            if not items:
+                # Nothing is left of what was there.
+                items = self.tail_after(max(position, self._floor), limit) or []
+        return items
+
+    def tail_after(self, position: int, limit: int) -> list[Stored] | None:
+        """The same if it is in memory; None if it is not."""
+        if position < self._floor:
+            return None
         start = bisect_right(self._tail, position, key=_id_of)
         return self._tail[start : start + limit]
 
     def backlog(self, name: str) -> int:
         """How far a reader is behind at most (ids not yet done); 0 if nobody has this name."""
-        return max(0, self.last_id - self._cursors[name]) if name in self._readers else 0
+        reader = self._readers.get(name) or self._lane_readers.get(name)
+        return max(0, self.last_id - reader.cursor) if reader is not None else 0
 
     def stats(self) -> dict[str, object]:
         """Counters, and each reader's cursor and backlog."""
@@ -224,8 +273,8 @@ class Feed:
             "undecodable": self.undecodable,
             "tail": len(self._tail),
             "readers": {
-                name: {"cursor": self._cursors[name], "backlog": self.backlog(name)}
-                for name in self._readers
+                name: {"cursor": reader.cursor, "backlog": self.backlog(name)}
+                for name, reader in (*self._readers.items(), *self._lane_readers.items())
             },
         }
 
