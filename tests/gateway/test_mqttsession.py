@@ -10,8 +10,15 @@ from typing import NoReturn
 
 import pytest
 
-from clampgateway.mqttsession import Broker, Connection, MqttSession, SessionLost, Will
-from clampgateway.mqttsession import dialling, keepalive
+from clampgateway.mqttsession import (
+    Broker,
+    Connection,
+    MqttSession,
+    SessionLost,
+    Will,
+    dialling,
+    keepalive,
+)
 from support.gateway_parts import serving, until
 from support.mosquitto import Mosquitto
 from support.stubbroker import stub_broker

@@ -18,6 +18,7 @@ clampwork bench store --json
 # Name, line of help, module.
 BENCHES = (
     ("kernels", "cycles per sample of the firmware's kernels", "clamptools.kernelcmd"),
+    ("mqtt", "the gateway's MQTT client against others", "clamptools.mqttbench"),
     ("store", "acknowledgement, memory and writes under many devices", "clamptools.storebench"),
     ("states", "the learned states against truth", "clamptools.statebench"),
 )

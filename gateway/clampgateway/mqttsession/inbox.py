@@ -43,6 +43,7 @@ class Inbox:
         self._handlers: list[tuple[list[list[str]], Handler]] = []
         self._waiting: deque[tuple[int, Message]] = deque()
         self._came = asyncio.Event()
+        self._complained = False
 
     @property
     def waiting(self) -> int:
@@ -91,12 +92,15 @@ class Inbox:
         self._tally.stray += 1
 
     def _refuse(self, publish: decoding.Publish, code: int) -> None:
-        _log.warning(
-            "a message was thrown away: topic=%.100s bytes=%d reason=0x%02X",
-            publish.topic,
-            len(publish.payload) + publish.cut,
-            code,
-        )
+        if not self._complained:
+            # Once a connection: whoever sends too much shall not fill the log as well.
+            self._complained = True
+            _log.warning(
+                "a message was thrown away, more are only counted: topic=%r bytes=%d reason=0x%02X",
+                publish.topic[:100],
+                len(publish.payload) + publish.cut,
+                code,
+            )
         if publish.packet_id:
             self._acknowledge(publish.packet_id, code)
 

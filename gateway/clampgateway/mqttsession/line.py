@@ -74,8 +74,12 @@ class Line(asyncio.Protocol):
 
     def write(self, *parts: bytes) -> None:
         """Sends at the end of the loop's turn, with all else that is sent in it."""
+        self.write_sized(parts, sum(map(len, parts)))
+
+    def write_sized(self, parts: tuple[bytes, ...], size: int) -> None:
+        """The same, where the sum of the sizes is known."""
         self._out += parts
-        self._out_bytes += sum(map(len, parts))
+        self._out_bytes += size
         if self._out_bytes >= _BATCH_BYTES:
             self.flush()
         elif not self._flushing:

@@ -70,6 +70,11 @@ def packet(first: int, *parts: bytes) -> bytes:
     return bytes((first,)) + variable(len(body)) + body
 
 
+def with_length(data: bytes) -> bytes:
+    """Properties behind their length."""
+    return variable(len(data)) + data
+
+
 def connect(broker: Broker, will: Will, receive_maximum: int, packet_max: int) -> bytes:
     """CONNECT with a clean start; the session ends with the connection.
 
@@ -95,7 +100,7 @@ def connect(broker: Broker, will: Will, receive_maximum: int, packet_max: int) -
     if v5:
         properties = bytes((RECEIVE_MAXIMUM,)) + receive_maximum.to_bytes(2, "big")
         properties += bytes((MAXIMUM_PACKET_SIZE,)) + packet_max.to_bytes(4, "big")
-        head += variable(len(properties)) + properties
+        head += with_length(properties)
     return packet(CONNECT, head, *parts)
 
 
