@@ -2,11 +2,9 @@
 
 import asyncio
 import contextlib
-import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
@@ -15,19 +13,14 @@ from clampgateway.mqttsession import (
     Connection,
     MqttSession,
     SessionLost,
-    Will,
-    dialling,
-    keepalive,
 )
 from support.gateway_parts import serving, until
 from support.mosquitto import Mosquitto
-from support.stubbroker import stub_broker
+from support.sessions import WILL, forever, nothing, on_one_connection, session_to
 from support.subscriber import subscribed
 
 ACL = "topic readwrite allowed/#\ntopic read #\n"
-WILL = Will("allowed/availability", b"offline")
 MakeBroker = Callable[..., Mosquitto]
-Serve = Callable[[Connection], Awaitable[None]]
 
 
 @pytest.fixture
@@ -37,41 +30,6 @@ def guarded(mosquitto: MakeBroker, tmp_path: Path) -> Mosquitto:
     acl.write_text(ACL)
     acl.chmod(0o600)
     return mosquitto(extra=f"acl_file {acl}")
-
-
-async def nothing(_connection: Connection) -> None:
-    """No farewell."""
-
-
-async def forever(_connection: Connection) -> NoReturn:
-    await asyncio.Event().wait()
-    raise AssertionError
-
-
-def session_to(port: int, protocol: str = "5", **options: int) -> MqttSession:
-    broker = Broker("127.0.0.1", port, "gateway-test", protocol, **options)  # type: ignore[arg-type]
-    return MqttSession(broker, lambda: WILL)
-
-
-async def on_one_connection(port: int, serve: Serve, protocol: str = "5") -> MqttSession:
-    """Runs `serve` to its end on one connection, then stops the session."""
-    done = asyncio.Event()
-
-    async def once(connection: Connection) -> None:
-        await serve(connection)
-        done.set()
-        await forever(connection)
-
-    session = session_to(port, protocol)
-    running = asyncio.create_task(session.run(once, nothing))
-    finished = asyncio.create_task(done.wait())
-    await asyncio.wait([running, finished], return_when=asyncio.FIRST_COMPLETED, timeout=20)
-    finished.cancel()
-    running.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await running
-    assert done.is_set()
-    return session
 
 
 def test_a_puback_tells_whether_the_broker_took_it(guarded: Mosquitto) -> None:
@@ -176,7 +134,7 @@ def test_the_back_off_grows_to_its_end_and_is_never_the_same() -> None:
 
     async def scenario() -> None:
         broker = Broker("127.0.0.1", 1, "x", backoff_max_s=30.0)  # nobody listens on port 1
-        session = MqttSession(broker, lambda: WILL, sleep=sleep)
+        session = MqttSession([broker], lambda: WILL, sleep=sleep)
         with pytest.raises(asyncio.CancelledError):
             await session.run(forever, nothing)
 
@@ -185,105 +143,6 @@ def test_the_back_off_grows_to_its_end_and_is_never_the_same() -> None:
         full = min(30.0, 0.5 * 2**number)
         assert full / 2 <= delay <= full
     assert len(set(delays)) == len(delays)
-
-
-def test_the_window_is_the_brokers_if_that_is_smaller() -> None:
-    async def scenario() -> None:
-        async with stub_broker(ack=None, receive_maximum=5) as stub:
-            answered: list[int] = []
-
-            async def serve(connection: Connection) -> None:
-                assert connection.window == 5
-                for number in range(12):
-                    await connection.room()
-                    connection.send("t", b"%d" % number, answered.append)
-                    assert connection.in_flight <= 5
-                await connection.drained()
-                await forever(connection)
-
-            session = session_to(stub.port)
-            async with serving(lambda: session.run(serve, nothing)):
-                await until(lambda: len(stub.published) == 5, "the window")
-                await asyncio.sleep(0.1)
-                assert len(stub.published) == 5, "more than the broker allows"
-                assert session.stats()["in_flight"] == 5
-                stub.ack_all(0)
-                await until(lambda: len(answered) == 12, "all answers")
-            assert stub.published == [b"%d" % number for number in range(12)]
-
-    asyncio.run(scenario())
-
-
-def test_a_broker_without_an_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keepalive, "ACK_S", 0.5)
-
-    async def scenario() -> None:
-        async with stub_broker(ack=None) as stub:
-
-            async def serve(connection: Connection) -> None:
-                await connection.publish("t", b"1")
-                raise AssertionError("there was no answer")
-
-            session = session_to(stub.port)
-            async with serving(lambda: session.run(serve, nothing)):
-                await until(lambda: stub.connects == 2, "a second connection")
-            assert session.tally.losses == 1
-
-    asyncio.run(scenario())
-
-
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        ({"connack": 0x86}, "user name or password"),
-        ({"connack": 0x84}, 'protocol = "3.1.1"'),
-        ({"connack": None}, 'timed out.*protocol = "3.1.1"'),
-        ({"disconnect": 0x8E}, "gateway-test.*id of its own"),
-    ],
-)
-def test_why_there_is_no_connection_is_said(
-    monkeypatch: pytest.MonkeyPatch, options: dict[str, int | None], expected: str
-) -> None:
-    monkeypatch.setattr(dialling, "CONNECT_S", 0.5)
-
-    async def scenario() -> None:
-        async with stub_broker(**options) as stub:
-            reasons: list[str] = []
-
-            async def sleep(_seconds: float) -> None:
-                reasons.append(session.stats()["error"])
-                if len(reasons) == 2:
-                    raise asyncio.CancelledError
-
-            broker = Broker("127.0.0.1", stub.port, "gateway-test")
-            session = MqttSession(broker, lambda: WILL, sleep=sleep)
-            with pytest.raises(asyncio.CancelledError):
-                await session.run(forever, nothing)
-            assert stub.connects == 2
-            for reason in reasons:
-                assert re.search(expected, reason, re.IGNORECASE), reason
-            await until(lambda: not stub.connections, "no socket is left behind")
-
-    asyncio.run(scenario())
-
-
-def test_an_error_of_the_caller_is_no_loss_and_the_broker_is_told() -> None:
-    async def scenario() -> None:
-        async with stub_broker() as stub:
-
-            async def serve(_connection: Connection) -> None:
-                raise ZeroDivisionError("a bug")
-
-            async def farewell(connection: Connection) -> None:
-                await connection.publish(WILL.topic, b"offline")
-
-            with pytest.raises(ZeroDivisionError):
-                await session_to(stub.port).run(serve, farewell)
-            await until(lambda: not stub.connections)
-            assert stub.published == [b"offline"]
-            assert stub.said_goodbye
-
-    asyncio.run(scenario())
 
 
 def test_sending_on_a_dead_connection_says_so(mosquitto: MakeBroker) -> None:

@@ -75,8 +75,6 @@ class Connection(Publisher):
     def arrived(self, packet: Packet) -> None:
         """A packet has come that is no short PUBACK. Raises Malformed."""
         kind = packet.first & 0xF0
-        if kind != packets.PUBLISH and packet.first & 0x0F:
-            raise Malformed(f"a packet that begins with 0x{packet.first:02X}")
         if kind != packets.PUBLISH and packet.size > len(packet.body):
             raise Malformed(f"a packet 0x{packet.first:02X} of {packet.size} bytes")
         if kind == packets.CONNACK and not self.greeted.done():

@@ -96,7 +96,7 @@ class Inbox:
             # Once a connection: whoever sends too much shall not fill the log as well.
             self._complained = True
             _log.warning(
-                "a message was thrown away, more are only counted: topic=%r bytes=%d reason=0x%02X",
+                "a message was thrown away, more are counted: topic=%r bytes=%d reason=0x%02X",
                 publish.topic[:100],
                 len(publish.payload) + publish.cut,
                 code,

@@ -9,10 +9,20 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from clampgateway.mqttsession.packets import PUBACK
+from clampgateway.mqttsession.packets import (
+    CONNACK,
+    DISCONNECT,
+    PINGRESP,
+    PUBACK,
+    PUBLISH,
+    SUBACK,
+)
 
 # Kept of one packet: the longest topic there can be (65,535 bytes) and what is wanted beside it.
 KEPT_MAX = 80_000
+
+# How a packet may begin that a broker sends to us; the low bits are flags of a PUBLISH alone.
+_FIRST = frozenset((CONNACK, PUBACK, SUBACK, PINGRESP, DISCONNECT, *range(PUBLISH, PUBLISH + 16)))
 
 _PLAIN = struct.Struct(">xxH")  # 40 02 and the packet id: success
 _REASON = struct.Struct(">xxHB")  # 40 03, the packet id and the reason code
@@ -68,6 +78,8 @@ class Splitter:
         at, end = 0, len(data)
         while at < end:
             first = data[at]
+            if first not in _FIRST:
+                raise Malformed(f"0x{first:02X} begins no packet that can come")
             body, size = _remaining(data, at + 1)
             if body < 0:
                 break
