@@ -7,9 +7,10 @@ a clock or keeps state; who is connected now is `devices.py`.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from clampgateway.recordplan import RecordPlan, body_of
 from clampwire import messages, values
 from clampwire.codec import Codec
 
@@ -70,6 +71,23 @@ class Description:
     crc: int
     layout: int
     channels: tuple[Channel, ...]
+
+    # Made when it is first asked for.
+    _plan: RecordPlan | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def plan(self) -> RecordPlan:
+        """How the numbers of its records are read."""
+        plan = self._plan
+        if plan is None:
+            plan = RecordPlan(
+                [
+                    (c.key, [(f.key, f.code, f.mult, f.exp) for f in c.features])
+                    for c in self.channels
+                ]
+            )
+            object.__setattr__(self, "_plan", plan)
+        return plan
 
     @property
     def value_layout(self) -> tuple[tuple[int, int, int], ...]:
@@ -136,8 +154,7 @@ class Parked(NamedTuple):
     reason: int
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """A decoded Record. `channels` maps channel key to feature key to value (None: missing).
 
     `t_ms` is UTC ms of the end of the interval, `dur_ms` its length; `quality` is good, stale or
@@ -221,38 +238,32 @@ def decode_record(item: Item, description: Description) -> Reading:
     `crest` is added where a channel has `peak` and a non-zero `rms`: it is their quotient and
     travels in no frame.
     """
-    _name, record = _CODEC.decode(item.payload)
-    numbers = iter(values.unpack_values(description.value_layout, record.values))
-    bits = values.unpack_flags(record.flags, len(description.channels))
-    channels: dict[str, dict[str, float | None]] = {}
+    body = body_of(item.payload)
+    channels = description.plan.numbers(body.values)
     channel_flags: dict[str, tuple[str, ...]] = {}
-    union = 0
-    bad = 0
-    for channel, own in zip(description.channels, bits, strict=True):
-        features = {feature.key: next(numbers) for feature in channel.features}
-        rms, peak = features.get("rms"), features.get("peak")
-        if rms and peak is not None and "crest" not in features:
-            features["crest"] = round(peak / rms, 3)
-        channels[channel.key] = features
-        union |= own
-        bad += bool(own & values.BAD)
-        if own:
-            channel_flags[channel.key] = _words(own)
-    flags = _words(union & ~values.BAD)
+    union = bad = 0
+    if body.flags:
+        bits = values.unpack_flags(body.flags, len(description.channels))
+        for channel, own in zip(description.channels, bits, strict=True):
+            union |= own
+            bad += bool(own & values.BAD)
+            if own:
+                channel_flags[channel.key] = _words(own)
+    flags = _words(union & ~values.BAD) if union else ()
     if not item.synced:
         flags += ("unsynced",)
-    quality = "bad" if bad and bad == len(bits) else "good"
+    quality = "bad" if bad and bad == len(description.channels) else "good"
     return Reading(
         item.device,
         item.boot,
         item.seq,
         item.utc_ms,
-        record.windows * messages.WINDOW_MS,
+        body.windows * messages.WINDOW_MS,
         quality,
         flags,
         channels,
         channel_flags,
-        record.before,
+        body.before,
     )
 
 

@@ -16,8 +16,9 @@ SOURCES = ("device", "gateway", "tools", "tests", "hil")
 # Gateway modules by layer, lowest first. A module imports from lower layers only, and none of its
 # own layer; what PAIRS names is allowed besides.
 LAYERS = (
-    ("model", "config"),
-    ("clocksync", "registers", "devices", "descriptions", "topics", "memory"),
+    ("recordplan",),
+    ("model", "config", "kernelclock"),
+    ("clocksync", "utcclock", "registers", "devices", "descriptions", "topics", "memory"),
     ("link", "store", "feed"),
     ("machines", "ledger", "health", "mqttsession", "committer", "supervisor", "logs", "sdnotify"),
     ("stream",),
