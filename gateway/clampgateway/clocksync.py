@@ -44,6 +44,8 @@ OUTSTANDING_MAX = 8
 SURE_ANSWERS = 3
 # Power-ups of one device that are remembered; a ring in flash rarely holds more.
 FITS_MAX = 8
+# The era of UTC of a time that no step of the present one makes wrong.
+NO_ERA = 1
 # 2025-01-01: a Pi without a clock battery starts in 1970 or at its last shutdown.
 EARLIEST_UTC_MS = 1_735_689_600_000
 
@@ -52,11 +54,13 @@ class Clocks(NamedTuple):
     """What time it is here: `mono_us` never steps, `utc_ms` is 0 while UTC is not known.
 
     `power_up` names the run of this machine in which `mono_us` counts; "" if that is not known.
+    `era`: of UTC, as `utc_ms` told it last.
     """
 
     mono_us: Callable[[], int]
     utc_ms: Callable[[], int]
     power_up: str = ""
+    era: Callable[[], int] = lambda: NO_ERA
 
 
 def system_clocks() -> Clocks:
@@ -147,8 +151,9 @@ class Fits:
 class ClockSync:
     """Maps the device's clock to the gateway's monotonic clock, and that to UTC."""
 
-    def __init__(self, utc_ms: Callable[[], int]) -> None:
+    def __init__(self, utc_ms: Callable[[], int], era: Callable[[], int] = lambda: NO_ERA) -> None:
         self._utc_ms = utc_ms
+        self._era_of = era
         self._samples: deque[_Sample] = deque(maxlen=SAMPLES_MAX)
         self._outstanding: dict[int, int] = {}
         self._next_id = 0
@@ -163,6 +168,7 @@ class ClockSync:
         self._anchor_us = 0
         self._utc_minus_mono_ms = 0.0
         self._utc_known = False
+        self._era = NO_ERA
         self.steps = 0
         self.unmatched = 0
         self.future = 0
@@ -327,26 +333,31 @@ class ClockSync:
         """Take the present relation of UTC and the monotonic clock; `to_utc_ms` uses the last."""
         utc_ms = self._utc_ms()
         self._utc_known = utc_ms > 0
+        self._era = self._era_of()
         self._anchor_us = now_us
         self._utc_minus_mono_ms = utc_ms - now_us / 1000
 
-    def to_utc_ms(self, device_ms: int) -> tuple[int, bool]:
-        """(UTC ms, True) of a device time, or (0, False) while either clock is not known."""
+    def to_utc_ms(self, device_ms: int) -> tuple[int, int]:
+        """(UTC ms, its era) of a device time, or (0, 0) while either clock is not known."""
         if not (self._samples and self._utc_known):
-            return 0, False
+            return 0, 0
         device_us = device_ms * 1000
-        return self._utc(device_us + self._offset_us + self._drift * (device_us - self._at_us))
+        return self._utc(
+            device_us + self._offset_us + self._drift * (device_us - self._at_us), self._era
+        )
 
-    def to_utc_ms_by(self, fit: Fit, device_ms: int) -> tuple[int, bool]:
+    def to_utc_ms_by(self, fit: Fit, device_ms: int) -> tuple[int, int]:
         """The same for a time of an earlier power-up, whose line is given."""
         if not self._utc_known:
-            return 0, False
+            return 0, 0
         at_us = fit.to_mono_us(device_ms * 1000)
-        return self._utc(at_us - 1000 * self._utc_minus_mono_ms if fit.utc else at_us)
+        if fit.utc:
+            return self._utc(at_us - 1000 * self._utc_minus_mono_ms, NO_ERA)
+        return self._utc(at_us, self._era)
 
-    def _utc(self, mono_us: float) -> tuple[int, bool]:
+    def _utc(self, mono_us: float, era: int) -> tuple[int, int]:
         if mono_us > self._anchor_us + FUTURE_US:
             self.future += 1
-            return 0, False
+            return 0, 0
         utc_ms = round(mono_us / 1000 + self._utc_minus_mono_ms)
-        return (utc_ms, True) if utc_ms > 0 else (0, False)
+        return (utc_ms, era) if utc_ms > 0 else (0, 0)

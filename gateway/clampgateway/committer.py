@@ -12,14 +12,15 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from clampgateway.feed import Feed
 from clampgateway.memory import Reserve
-from clampgateway.model import Item, Stored
-from clampgateway.store import Store, StoreError
+from clampgateway.model import Item, Parked, Stored
+from clampgateway.store import Dating, Store, StoreError
+from clampgateway.utcclock import Era
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -97,13 +98,23 @@ class StoreThread:
         self._executor.shutdown()
 
 
+class _Batch(NamedTuple):
+    """What one commit writes."""
+
+    told: list[Description]
+    items: list[Item]
+    cursors: dict[str, int]
+    parked: Mapping[str, Sequence[Parked]]
+
+
 class Committer:
     """Commits what was submitted at most `interval_s` (up to 1 s) after it came.
 
     `run` is its task; `flush` commits at once, for the end. A commit that fails is tried again
     without end, with nothing acknowledged meanwhile; `alarm` says why. `reserve` is set free when
     there is no memory; while it is out, sources must stop reading, too. `clocks` says what is to
-    be kept beside the store (see Store.keep_clocks).
+    be kept beside the store (see Store.keep_clocks), `eras` which eras of UTC are new (see
+    `UtcClock.news`), `dating` how items are dated now that have no time, None if that is unknown.
     """
 
     def __init__(
@@ -114,6 +125,8 @@ class Committer:
         queue_items: int = QUEUE_ITEMS,
         reserve: Reserve | None = None,
         clocks: Callable[[], object] = lambda: None,
+        eras: Callable[[], Sequence[Era]] = tuple,
+        dating: Callable[[], Dating | None] = lambda: None,
     ) -> None:
         if not 0 < interval_s <= INTERVAL_MAX_S:
             raise ValueError(f"commit interval is {interval_s} s, must be above 0 and at most 1 s")
@@ -123,9 +136,13 @@ class Committer:
         self._queue_items = queue_items
         self._reserve = reserve
         self._clocks = clocks
+        self._news_of_eras = eras
+        self._dating = dating
+        self._eras: list[Era] = []
         self._queue: deque[tuple[list[Item], OnCommit]] = deque()
         self._descriptions: list[Description] = []
         self._cursors = feed.cursors()
+        self._parked = feed.parked()
         self._work = asyncio.Event()
         self._enough = asyncio.Event()
         self._committing = asyncio.Lock()
@@ -199,7 +216,7 @@ class Committer:
             return
 
     async def _keep_up(self) -> None:
-        """Now and then, a step of forgetting what is delivered and old."""
+        """Now and then, a step of forgetting what is old, and one of correcting times."""
         now_s = time.monotonic()
         if now_s < self._upkeep_due_s:
             return
@@ -207,9 +224,14 @@ class Committer:
             more = await self._thread.run(
                 self._thread.store.upkeep, now_s, self._feed.fences(), self._clocks()
             )
+            told, again = await self._thread.run(
+                self._thread.store.restamp, self._dating(), now_s, self._feed.fences()
+            )
+            self._publish(told)
+            more = more or again
         except StoreError as error:
             self.upkeep_failures += 1
-            _log.warning("nothing old could be forgotten, trying again: %s", error)
+            _log.warning("nothing old could be forgotten or dated, trying again: %s", error)
             more = False
         self._upkeep_due_s = now_s + (UPKEEP_BUSY_S if more else UPKEEP_S)
 
@@ -218,8 +240,11 @@ class Committer:
         clocks = self._clocks()
         if clocks is not None:
             await self._thread.run(self._thread.store.keep_clocks, clocks)
-        while self.pending or self._descriptions or self._cursors != self._feed.cursors():
+        while self.pending or self._descriptions or self._moved():
             await self._commit_once(retry=False)
+
+    def _moved(self) -> bool:
+        return self._cursors != self._feed.cursors() or self._parked != self._feed.parked()
 
     async def _commit_once(self, retry: bool = True) -> None:
         async with self._committing:
@@ -232,13 +257,17 @@ class Committer:
                 items += submitted
                 batches += 1
             told = len(self._descriptions)
-            cursors = self._feed.cursors()
-            if not items and not told and cursors == self._cursors:
+            cursors, parked = self._feed.cursors(), self._feed.parked()
+            self._eras += self._news_of_eras()
+            if self._eras:
+                self._upkeep_due_s = 0.0  # times may be wrong from now on
+            elif not items and not told and (cursors, parked) == (self._cursors, self._parked):
                 return
-            new, redelivered = await self._commit(self._descriptions[:told], items, cursors, retry)
+            batch = _Batch(self._descriptions[:told], items, cursors, parked)
+            new, redelivered = await self._commit(batch, retry)
             try:
                 del self._descriptions[:told]
-                self._cursors = cursors
+                self._cursors, self._parked = cursors, parked
                 self._took(len(items), redelivered)
                 for _ in range(batches):
                     self._tell(*self._queue.popleft())
@@ -271,16 +300,14 @@ class Committer:
             self._congested = False
             _log.info("reading from devices goes on pending=%d", self.pending)
 
-    async def _commit(
-        self, told: list[Description], items: list[Item], cursors: dict[str, int], retry: bool
-    ) -> tuple[list[Stored], int]:
+    async def _commit(self, batch: _Batch, retry: bool) -> tuple[list[Stored], int]:
         wait_s = RETRY_FIRST_S
         while True:
             begun_s = time.monotonic()
             try:
-                done = await self._thread.run(
-                    self._write, told, items, cursors, self._feed.fences()
-                )
+                eras = tuple(self._eras)
+                done = await self._thread.run(self._write, batch, eras, self._feed.fences())
+                del self._eras[: len(eras)]
             except (StoreError, MemoryError) as error:
                 if isinstance(error, MemoryError) or isinstance(error.__cause__, MemoryError):
                     self.no_memory()
@@ -302,16 +329,14 @@ class Committer:
             return done
 
     def _write(
-        self,
-        told: list[Description],
-        items: list[Item],
-        cursors: dict[str, int],
-        fences: tuple[int, ...],
+        self, batch: _Batch, eras: Sequence[Era], fences: tuple[int, ...]
     ) -> tuple[list[Stored], int]:
         """In the store's thread."""
-        for device, crc, payloads in told:
-            self._thread.store.save_description(device, crc, payloads)
-        return self._thread.store.append(items, cursors, fences)
+        store = self._thread.store
+        store.save_eras(eras)
+        for device, crc, payloads in batch.told:
+            store.save_description(device, crc, payloads)
+        return store.append(batch.items, batch.cursors, fences, batch.parked)
 
     def stats(self) -> dict[str, float | str]:
         """Counters, durations in ms, and the alarm (empty if all is well)."""

@@ -226,7 +226,7 @@ def test_a_damaged_store_goes_on_with_all_of_it(path: Path, version: int) -> Non
     store.close()
     db = sqlite3.connect(path)
     if version == 2:
-        tables = ("restamps", "eras", "parked", "ledger")
+        tables = ("restamps", "restamping", "eras", "parked", "ledger")
         db.executescript("".join(f"DROP TABLE {name};" for name in tables))
         db.executescript("DROP INDEX undated; ALTER TABLE items DROP COLUMN rev; VACUUM;")
         db.execute("PRAGMA user_version = 2")

@@ -81,6 +81,11 @@ class GatewaySettings(Settings):
     state_dir: FilePath | None = Field(
         default=None, description="folder of the store and the token"
     )
+    trust_clock: bool = Field(
+        default=False,
+        description="take the system's time although nothing says that it is right: where somebody"
+        " sets it by hand",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 

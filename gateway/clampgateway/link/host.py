@@ -18,6 +18,7 @@ class Host(Protocol):
 
     gateway_id: str
     utc_ms: Callable[[], int]
+    era: Callable[[], int]
     devices: Devices
     descriptions: Descriptions
 

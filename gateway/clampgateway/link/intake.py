@@ -141,8 +141,8 @@ class Intake:
         else:
             # Ticks of an earlier power-up count from another zero.
             fit = self._fits.get(boot)
-            utc_ms, synced = self._clock.to_utc_ms_by(fit, end_ms) if fit else (0, False)
-            self.older_synced += synced
+            utc_ms, synced = self._clock.to_utc_ms_by(fit, end_ms) if fit else (0, 0)
+            self.older_synced += synced > 0
         if not synced:
             self.unsynced += 1
         self._items.append(

@@ -31,8 +31,15 @@ def dump(fits: Mapping[str, Fits], clocks: Clocks) -> dict[str, Any]:
     return {
         "power_up": clocks.power_up,
         "utc_minus_mono_ms": utc_ms - clocks.mono_us() / 1000 if utc_ms else None,
+        "utc_ms": utc_ms,
         "devices": devices,
     }
+
+
+def seen_ms(said: object) -> int:
+    """UTC when `dump` was called, 0 if that says nothing."""
+    seen = said.get("utc_ms") if isinstance(said, dict) else None
+    return int(seen) if seen is not None and _number(seen, _TIME_MAX_US / 1000, 0) else 0
 
 
 def _row(fit: Fit) -> list[float]:
@@ -102,7 +109,7 @@ def _read(row: object) -> tuple[int, Fit] | None:
     return boot, fit
 
 
-def _number(value: object, most: float, least: float | None = None) -> bool:
+def _number(value: Any, most: float, least: float | None = None) -> bool:  # noqa: ANN401
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return False
     return (-most if least is None else least) <= value <= most

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from clampgateway.clocksync import Clocks, Fits
+from clampgateway.clocksync import Clocks, Fit, Fits
 from clampgateway.descriptions import Descriptions
 from clampgateway.devices import Devices
 from clampgateway.link import keptclocks
@@ -53,6 +53,7 @@ class Links:
         self.descriptions = descriptions
         self.gateway_id = gateway_id
         self.utc_ms: Callable[[], int] = clocks.utc_ms
+        self.era: Callable[[], int] = clocks.era
         self._clocks = clocks
         self._mono_us = clocks.mono_us
         self._boots = dict(highest_boots)
@@ -173,6 +174,12 @@ class Links:
     def fits(self, device: str) -> Fits:
         """The clocks of this device's power-ups, as far as this gateway has heard them."""
         return self._fits.setdefault(device, Fits())
+
+    def all_fits(self) -> dict[str, dict[int, Fit]]:
+        """The clocks of all devices' power-ups, by device and boot."""
+        for session in self._sessions:
+            session.note_clock()
+        return {device: fits.all() for device, fits in self._fits.items()}
 
     def clocks(self) -> dict[str, Any]:
         """The clocks of all devices' power-ups, to be kept beside the store."""

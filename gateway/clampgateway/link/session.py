@@ -56,7 +56,7 @@ class LinkSession:
         self.online = False
         self.closed = False
         self.inflight = 0
-        self.clock = ClockSync(host.utc_ms)
+        self.clock = ClockSync(host.utc_ms, host.era)
         self._intake = Intake(self.clock, host.descriptions)
         self._acks = AckQueue()
         self._outbox = Outbox(self.clock, self._acks)

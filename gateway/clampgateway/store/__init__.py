@@ -5,11 +5,13 @@ from clampgateway.store.file import (
     StoreDamagedError,
     StoreError,
 )
+from clampgateway.store.restamp import Dating
 from clampgateway.store.schema import SCHEMA_VERSION
 from clampgateway.store.store import Store
 
 __all__ = [
     "SCHEMA_VERSION",
+    "Dating",
     "NumbersExhaustedError",
     "Store",
     "StoreDamagedError",

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 
-class Era(NamedTuple):
-    """From one step of UTC to the next, within one run of the machine.
+class EraRow(NamedTuple):
+    """An era, and where its items begin.
 
-    `offset_ms` is UTC less the monotonic clock of that run, which `power_up` names. Items that
-    were dated in it have ids above `after_id`, and `number` as their `synced`.
+    The first three as in `utcclock.Era`. Items that were dated in it have ids above `after_id`,
+    and `number` as their `synced`.
     """
 
     number: int

@@ -17,7 +17,7 @@ from typing import Any
 
 from clampgateway.model import STORE_DAMAGED, Item, Parked, Stored
 from clampgateway.store.drops import Drop, Dropped, as_stored
-from clampgateway.store.eras import Era, Restamp, Restamps
+from clampgateway.store.eras import EraRow, Restamp, Restamps
 
 NEW_COLUMNS = "id, device, boot, seq, kind, end_ms, utc_ms, synced, describe_crc, payload"
 ITEM_COLUMNS = f"{NEW_COLUMNS}, rev"
@@ -48,7 +48,8 @@ class Kept:
     dropped: Dropped = field(default_factory=Dropped)
     hours: dict[int, int] = field(default_factory=dict)
     restamps: Restamps = field(default_factory=Restamps)
-    eras: dict[int, Era] = field(default_factory=dict)
+    restamping: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
+    eras: dict[int, EraRow] = field(default_factory=dict)
     parked: dict[str, list[Parked]] = field(default_factory=dict)
     last_id: int = 0
     clocks: object = None
@@ -120,8 +121,10 @@ class Kept:
         rows = typed_rows(db, "SELECT id, device, boot, first, last FROM restamps", "iiiii")
         self.restamps.add(Restamp(*row) for row in rows)
         self.last_id = max(self.last_id, self.restamps.last_id)
+        rows = typed_rows(db, "SELECT device, boot, first, last FROM restamping", "iiii")
+        self.restamping.update(((row[0], row[1]), (row[2], row[3])) for row in rows)
         rows = typed_rows(db, "SELECT number, power_up, offset_ms, after_id FROM eras", "isii")
-        self.eras.update((row[0], Era(*row)) for row in rows)
+        self.eras.update((row[0], EraRow(*row)) for row in rows)
 
     def _read_parked(self, db: sqlite3.Connection) -> None:
         read: dict[str, list[Parked]] = {}
@@ -165,6 +168,10 @@ class Kept:
         )
         db.executemany("INSERT OR IGNORE INTO hours VALUES (?, ?)", self.hours.items())
         db.executemany("INSERT OR IGNORE INTO restamps VALUES (?, ?, ?, ?, ?)", self.restamps)
+        db.executemany(
+            "INSERT OR IGNORE INTO restamping VALUES (?, ?, ?, ?)",
+            [(*power_up, *span) for power_up, span in self.restamping.items()],
+        )
         db.executemany("INSERT OR IGNORE INTO eras VALUES (?, ?, ?, ?)", self.eras.values())
         for reader, parked in self.parked.items():
             write_parked(db, reader, parked)

@@ -15,7 +15,7 @@ SCHEMA_VERSION = 3
 APPLICATION_ID = 0x434C5057
 _TABLES_V1 = frozenset(("devices", "items", "descriptions", "cursors", "assignments"))
 _TABLES_V2 = _TABLES_V1 | {"drops", "hours"}
-_TABLES_V3 = _TABLES_V2 | {"restamps", "eras", "parked", "ledger"}
+_TABLES_V3 = _TABLES_V2 | {"restamps", "restamping", "eras", "parked", "ledger"}
 
 # Devices are numbered, because their ids would otherwise fill a third of every row. AUTOINCREMENT,
 # because an id must never be given twice, not even after the newest rows were deleted.
@@ -74,17 +74,24 @@ CREATE TABLE drops (
 CREATE TABLE hours (number INTEGER PRIMARY KEY, last_id INTEGER NOT NULL) STRICT;
 """
 # Since version 3 `synced` is the number of an era; 1 for all that came before there were any.
-# What was told of times that were corrected; how UTC stood to the machine's clock, by era; what
-# readers passed without anybody taking it; the completeness by device and day.
+# What was told of times that were corrected, and what not yet; how UTC stood to the machine's
+# clock, by era; what readers passed without anybody taking it; completeness by device and day.
 _V3 = """
 ALTER TABLE items ADD COLUMN rev INTEGER NOT NULL DEFAULT 0;
-CREATE INDEX undated ON items (device, boot, seq) WHERE synced = 0;
+CREATE INDEX undated ON items (synced) WHERE synced = 0;
 CREATE TABLE restamps (
   id INTEGER PRIMARY KEY,
   device INTEGER NOT NULL,
   boot INTEGER NOT NULL,
   first INTEGER NOT NULL,
   last INTEGER NOT NULL
+) STRICT;
+CREATE TABLE restamping (
+  device INTEGER NOT NULL,
+  boot INTEGER NOT NULL,
+  first INTEGER NOT NULL,
+  last INTEGER NOT NULL,
+  PRIMARY KEY (device, boot)
 ) STRICT;
 CREATE TABLE eras (
   number INTEGER PRIMARY KEY,

@@ -14,16 +14,21 @@ from pathlib import Path
 
 from clampgateway.model import Item, Parked, Stored
 from clampgateway.store import file, ledgerrows
+from clampgateway.store.eras import EraRow
 from clampgateway.store.file import NumbersExhaustedError, StoreError
 from clampgateway.store.insert import insert
 from clampgateway.store.kept import write_parked
 from clampgateway.store.opened import Opened
+from clampgateway.store.restamp import Dating, Restamper
+from clampgateway.utcclock import Era
 
 RETENTION_H = 168
 # Where readers may stand that took items from here a moment ago.
 READS_REMEMBERED = 16
 # How often the last numbers of all devices are written beside the store.
 FACTS_S = 60.0
+# Stretches of UTC that are remembered: machines that have run since.
+ERAS_MAX = 1000
 _SET_CURSOR = "INSERT INTO cursors VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET id = excluded.id"
 
 
@@ -41,6 +46,7 @@ class Store(Opened):
         self.redelivered = self.conflicts = 0
         self.redelivered_by: Counter[str] = Counter()
         self._handed_out: deque[int] = deque(maxlen=READS_REMEMBERED)
+        self._restamper = Restamper(self._kept)
 
     # --- writing --------------------------------------------------------------------------------
 
@@ -134,6 +140,52 @@ class Store(Opened):
         if mono_s >= self._facts_due_s:
             self._write_facts()
         return more
+
+    def save_eras(self, eras: Sequence[Era]) -> None:
+        """Keep eras of UTC, before anything is committed that is dated in them. StoreError."""
+        if not eras:
+            return
+        self._ready()
+        kept = self._kept.eras
+        rows = []
+        for era in eras:
+            before = kept.get(era.number)
+            rows.append(EraRow(*era, before.after_id if before else self._kept.last_id))
+        surplus = sorted(set(kept) - {era.number for era in eras})[:-ERAS_MAX]
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany("INSERT OR REPLACE INTO eras VALUES (?, ?, ?, ?)", rows)
+            self._db.executemany("DELETE FROM eras WHERE number = ?", [(n,) for n in surplus])
+            self._db.execute("COMMIT")
+        except file.FAILURES as error:
+            raise self._failed("cannot note how UTC stands", error) from error
+        kept.update((row.number, row) for row in rows)
+        for number in surplus:
+            del kept[number]
+
+    def eras(self) -> list[Era]:
+        """All that `save_eras` was given and that are still of use."""
+        return [Era(*row[:3]) for row in self._kept.eras.values()]
+
+    def restamp(
+        self, dating: Dating | None, mono_s: float, fences: Sequence[int] = ()
+    ) -> tuple[list[Stored], bool]:
+        """Correct a step of what is dated wrongly or not at all, in one transaction.
+
+        Returns RESTAMPED items, new in the log, that say which ranges have other times now, and
+        whether there is more to do at once. Raises StoreError: see `append`.
+        """
+        self._ready()
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._room.make(self._db, (), fences, self._handed_out)
+            step = self._restamper.step(self._db, dating, mono_s)
+            self._db.execute("COMMIT")
+            self._room.committed()
+            return self._reported(self._restamper.committed(step)), step.more
+        except file.FAILURES as error:
+            self._restamper.forget()
+            raise self._no_commit(error, ()) from error
 
     def _no_commit(self, error: file.Failure, items: Sequence[Item]) -> StoreError:
         self._room.undone()
@@ -278,6 +330,8 @@ class Store(Opened):
             "dropped_undelivered": self._room.undelivered,
             "expired": self._room.expired,
             "drop_ranges": len(self._kept.dropped),
+            "restamped": self._restamper.corrected,
+            "undatable": self._restamper.undatable,
             "unsound": self._reading.unsound,
             "facts_failures": self.facts_failures,
             "alarm": self.alarm,
