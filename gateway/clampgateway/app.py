@@ -23,13 +23,15 @@ from clampgateway.descriptions import Descriptions
 from clampgateway.devices import Devices
 from clampgateway.feed import BridgeContext, Feed
 from clampgateway.health import Health, LoopErrors, LoopLag, Progress
-from clampgateway.link import Links
+from clampgateway.kernelclock import RESTORED_FROM, KernelClock, steady_us, wall_ms
+from clampgateway.link import Links, keptclocks
 from clampgateway.memory import Reserve
 from clampgateway.model import GatewayError
 from clampgateway.sdnotify import Notifier
 from clampgateway.shutdown import Shutdown
-from clampgateway.store import Store
+from clampgateway.store import Dating, Store
 from clampgateway.supervisor import Supervisor
+from clampgateway.utcclock import UtcClock
 from clampwire.version import __version__
 
 log = logging.getLogger(__name__)
@@ -81,8 +83,8 @@ class Gateway:
         self._state_dir = _make_folder(config.state_dir)
         self._id = config.gateway.id or own_id(self._state_dir)
         self._notifier = Notifier(env)
-        clocks = system_clocks()
-        self._mono = lambda: clocks.mono_us() / 1e6
+        mono_us = system_clocks().mono_us
+        self._mono = lambda: mono_us() / 1e6
         self._started_s = self._mono()
         kept = config.store
         store = Store(
@@ -91,6 +93,8 @@ class Gateway:
             kept.retention_h,
         )
         self._store = store
+        self._utc = _utc_clock(store, trusted=config.gateway.trust_clock)
+        clocks = system_clocks()._replace(utc_ms=self._utc.utc_ms, era=lambda: self._utc.era)
         self._thread = StoreThread(store)
         self._devices = Devices()
         descriptions = Descriptions(store.descriptions())
@@ -102,6 +106,7 @@ class Gateway:
             store.cursors(),
             store.last_id(),
             store.recent_events(RECENT_EVENTS),
+            store.parked(),
         )
         self._links = Links(
             self._devices, descriptions, store.highest_boots(), self._id, clocks, store.clocks()
@@ -114,6 +119,8 @@ class Gateway:
             config.store.commit_interval_s,
             reserve=self._reserve,
             clocks=self._links.clocks,
+            eras=self._utc.news,
+            dating=self._dating,
         )
         self._supervisor = Supervisor(self._mono, on_memory=self._reserve.give)
         self._lag = LoopLag(TICK_S, self._mono)
@@ -181,6 +188,14 @@ class Gateway:
     def _reachable(self) -> list[str]:
         return [name for name, bridge in self._bridges.items() if not _outside(bridge.stats())]
 
+    def _dating(self) -> Dating | None:
+        """How items without a time are dated now."""
+        utc_ms = self._utc.utc_ms()
+        if not utc_ms:
+            return None
+        offset_ms = utc_ms - 1000 * self._mono()
+        return Dating(self._utc.era, offset_ms, utc_ms, self._links.all_fits())
+
     # --- what others ask ------------------------------------------------------------------------
 
     def _build_api(self) -> api.ApiServer:
@@ -207,6 +222,7 @@ class Gateway:
             health.watch(name, lambda name=name: self._supervisor.problem(name), vital=True)
         for name, part in (*self._sources.items(), *self._bridges.items()):
             health.watch(name, lambda part=part: _outside(part.stats()), vital=False)
+        health.watch("clock", self._utc.problem, vital=False)
         health.watch("store", lambda: self._store.alarm, vital=False)
         health.watch("loop", self._lag.problem, vital=False)
         health.watch("memory", self._reserve.problem, vital=True)
@@ -241,6 +257,7 @@ class Gateway:
                 "log_lines_held_back": self._repeats.held_back,
                 "notify_failures": self._notifier.failures,
             },
+            "clock": dict(self._utc.stats()),
             "sources": {name: source.stats() for name, source in self._sources.items()},
             "links": self._links.stats(),
             "committer": self._committer.stats(),
@@ -274,6 +291,7 @@ class Gateway:
 
     def _look_after(self) -> None:
         self._lag.tick()
+        self._utc.utc_ms()  # so that a step is seen where nothing comes
         self._reserve.tick()
         counts = self._committer
         self._progress.saw(counts.commits + counts.failures, counts.pending)
@@ -284,6 +302,13 @@ class Gateway:
         reasons = "; ".join(f"{reason.part}: {reason.text}" for reason in report.reasons)
         text = f"{online} of {len(self._devices)} devices online, {report.status}"
         return (f"{text}: {reasons}" if reasons else text).replace("\n", " ")
+
+
+def _utc_clock(store: Store, *, trusted: bool) -> UtcClock:
+    kernel = KernelClock(wall_ms, restored_from=() if trusted else RESTORED_FROM)
+    seen_ms = 0 if trusted else keptclocks.seen_ms(store.clocks())
+    power_up = system_clocks().power_up
+    return UtcClock(steady_us, wall_ms, kernel, power_up, store.eras(), seen_ms)
 
 
 def own_id(state_dir: Path) -> str:
