@@ -5,7 +5,7 @@ import contextlib
 import json
 import socket
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from clampgateway.bridges.modbus.server import Limits, ModbusServer
 from clampgateway.registers import schema
-from clampgateway.registers.pdu import pdu, serve
+from clampgateway.registers.mbap import READ_SIZE, Answer, quick, serve
+from clampgateway.registers.pdu import pdu
+from clampgateway.registers.unitimage import Style, UnitImage
 from support.gateway_parts import serving, until
 
 CASES = json.loads(Path(__file__).with_name("modbus_cases.json").read_text())["cases"]
@@ -24,17 +26,50 @@ PROBE_ANSWER = bytes.fromhex("abcd 0000 0005 01 03 02 0007")
 QUIET_S = 0.05
 
 
-class Ramp:
-    """Registers that hold their own address."""
+class Ramp(UnitImage):
+    """Registers that hold their own address; input N is on if N is prime, coil 1 is on."""
 
-    def read(self, first: int, count: int) -> bytes | None:
-        if first + count > schema.DEVICE_SIZE:
+    def __init__(self) -> None:
+        words = struct.pack(f">{schema.DEVICE_SIZE}H", *range(schema.DEVICE_SIZE))
+        super().__init__(words, words, 0.0, 0, Style(60.0, lambda: 0.0), 0b10, OBJECTS)
+
+    def read_inputs(self, first: int, count: int) -> bytes | None:
+        if first + count > schema.DEVICE_INPUTS_SIZE:
             return None
-        return struct.pack(f">{count}H", *range(first, first + count))
+        bits = sum(is_prime(first + at) << at for at in range(count))
+        return bits.to_bytes((count + 7) // 8, "little")
+
+
+def is_prime(number: int) -> bool:
+    return number > 1 and all(number % each for each in range(2, number))
+
+
+OBJECTS = {
+    0: "Clampwork", 1: "device", 2: "0.1.0", 3: "u" * 100, 5: "x" * 200, 6: "ä" * 60, 0x80: "abc"
+}  # fmt: skip
+RAMP = Ramp()
+IMAGES = {unit << 8 | function: RAMP for unit in (1, schema.GATEWAY_UNIT) for function in (3, 4)}
 
 
 def lookup(unit: int) -> Ramp | None:
-    return Ramp() if unit in (1, schema.GATEWAY_UNIT) else None
+    return RAMP if unit in (1, schema.GATEWAY_UNIT) else None
+
+
+def write(unit: int, coils: bool, first: int, values: Sequence[int]) -> int:
+    """Of unit 1, registers 120 and 121 take 0 and 1; coil 0 does; coil 1 is busy."""
+    if unit != 1 or first < (0 if coils else 120) or first + len(values) > (2 if coils else 122):
+        return 2
+    if any(value > 1 for value in values):
+        return 3
+    return 6 if coils and first + len(values) > 1 else 0
+
+
+def answer(unit: int, request: bytes) -> bytes:
+    return pdu(lookup, unit, request)
+
+
+def answer_writes(unit: int, request: bytes) -> bytes:
+    return pdu(lookup, unit, request, write)
 
 
 class Client:
@@ -97,12 +132,14 @@ class Served:
 
 
 def with_server(
-    scenario: Callable[[Served], Awaitable[None]], limits: Limits | None = None
+    scenario: Callable[[Served], Awaitable[None]],
+    limits: Limits | None = None,
+    answers: Answer = answer,
 ) -> None:
     """Runs a scenario against a server with at most 8 clients unless `limits` says otherwise."""
 
     async def run() -> None:
-        made = ModbusServer(lookup, limits or Limits(8, 60.0, 5.0))
+        made = ModbusServer(answers, IMAGES, limits or Limits(8, 60.0, 5.0))
         port = await made.start("127.0.0.1", 0)
         async with serving(made.run), contextlib.AsyncExitStack() as stack:
             await scenario(Served(made, port, stack))
@@ -142,7 +179,7 @@ def _is_half(stream: bytes) -> bool:
 
 
 def test_the_table_is_worth_its_name() -> None:
-    assert len(CASES) >= 60
+    assert len(CASES) >= 240
     names = [case["name"] for case in CASES]
     assert len(set(names)) == len(names)
 
@@ -152,13 +189,13 @@ def test_request(case: dict[str, Any]) -> None:
     async def scenario(served: Served) -> None:
         await run_case(await served.client(), case)
 
-    with_server(scenario)
+    with_server(scenario, answers=answer_writes if case.get("writes") else answer)
 
 
 @given(st.binary(max_size=600))
 @settings(max_examples=300)
 def test_no_bytes_break_the_server(stream: bytes) -> None:
-    served = serve(lookup, stream, 1000)
+    served = serve(answer, stream, 1000)
     assert 0 <= served.used <= len(stream)
     at = 0
     for _ in range(served.requests):
@@ -174,28 +211,53 @@ def test_no_bytes_break_the_server(stream: bytes) -> None:
 @given(st.integers(0, 255), st.binary(min_size=1, max_size=253))
 @settings(max_examples=300)
 def test_every_request_has_one_answer(unit: int, request: bytes) -> None:
-    answer = pdu(lookup, unit, request)
-    if answer[0] & 0x80:
-        assert answer[0] == request[0] | 0x80
-        assert len(answer) == 2
-        assert answer[1] in (1, 2, 3, 0x0B)
+    found = answer(unit, request)
+    assert 2 <= len(found) <= 253
+    if found[0] & 0x80:
+        assert found[0] == request[0] | 0x80
+        assert len(found) == 2
+        assert found[1] in (1, 2, 3, 0x0B)
+    elif request[0] in (3, 4):
+        assert found[0] == request[0]
+        assert len(found) == 2 + found[1]
+        assert found[1] == 2 * int.from_bytes(request[3:5], "big")
     else:
-        assert answer[0] == request[0] in (3, 4)
-        assert len(answer) == 2 + answer[1]
-        assert answer[1] == 2 * int.from_bytes(request[3:5], "big")
+        assert found[0] == request[0] in (1, 2, 8, 0x2B)
+
+
+@given(
+    st.integers(0, 0xFFFF),
+    st.sampled_from([0, 1]),
+    st.integers(4, 8),
+    st.sampled_from([1, 2, 247]),
+    st.sampled_from([1, 2, 3, 4, 5, 6, 8, 43]),
+    st.integers(0, 0xFFFF) | st.integers(0, schema.DEVICE_SIZE + 3),
+    st.integers(0, 130),
+)
+@settings(max_examples=500)
+def test_the_short_cut_gives_the_same_answer(*fields: int) -> None:
+    request = struct.pack(">HHHBBHH", *fields)
+    assert len(request) == READ_SIZE
+    short = quick(IMAGES, request)
+    served = serve(answer, request, 1)
+    if short is None:
+        plain = fields[1:3] == (0, 6) and fields[4] in (3, 4)
+        assert not plain or served.exceptions, "a good read should be short"
+    else:
+        assert (served.reply, served.used, served.exceptions) == (short, READ_SIZE, 0)
 
 
 def test_segments_of_any_size_make_no_difference() -> None:
     requests = b"".join(
         struct.pack(">HHHBBHH", n, 0, 6, 1 if n % 5 else 9, 3 + n % 2, n, n % 7) for n in range(60)
     )
-    whole = serve(lookup, requests, 1000)
+    whole = serve(answer, requests, 1000)
     assert (whole.requests, whole.used, whole.close) == (60, len(requests), False)
     for size in (1, 2, 7, 13, 100):
         rest, replies = b"", b""
         for at in range(0, len(requests), size):
             rest += requests[at : at + size]
-            part = serve(lookup, rest, 1000)
+            part = serve(answer, rest, 1000)
             rest = rest[part.used :]
             replies += part.reply
         assert replies == whole.reply

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from clampgateway.registers import FORMATS, render, schema
 from clampgateway.registers.encode import to_int16, to_registers
-from clampgateway.registers.image import NO_AGE, DeviceRegisters, Moment, UnitImage
-from clampgateway.registers.render import Row, rows
+from clampgateway.registers.image import DeviceRegisters, Moment
+from clampgateway.registers.rows import Row, rows
+from clampgateway.registers.unitimage import NO_AGE, Style, UnitImage
 from clampwire import values
 from support import readings
 from support.readings import CURRENT, INPUT, STRANGE, VIBRATION
@@ -76,8 +77,7 @@ def registers(clock: Clock, **places: int) -> DeviceRegisters:
         {"device": "e66138935f3a2b21", "name": "Drehbank 3 ä"},
         [(2, CURRENT), (16, VIBRATION), (5, INPUT), (3, STRANGE)],
         {("ph1", key): place for key, place in places.items()},
-        5.0,
-        clock,
+        Style(5.0, clock),
     )
 
 
@@ -142,9 +142,13 @@ def test_every_quantity_has_its_own_code_and_places() -> None:
 
 def test_header_and_slots_show_the_record() -> None:
     clock = Clock()
-    read = Reader(registers(clock).image(moment(clock, records=70001, status={"overruns": 3.0})))
+    read = Reader(
+        registers(clock).image(
+            moment(clock, heartbeat=70001, records=70001, status={"overruns": 3.0})
+        )
+    )
     header = {
-        "map_id": 0x4357, "map_version": 1, "test_float": 1234.5, "test_uint32": 0x12345678,
+        "map_id": 0x4357, "map_version": 2, "test_float": 1234.5, "test_uint32": 0x12345678,
         "test_int16": -12345, "test_uint64": 0x0123456789ABCDEF, "unit_kind": 1, "quality": 1,
         "flags": 0, "online": 1, "state": 3, "age": 0, "boot": 17, "seq": 81234,
         "time_s": 1_763_831_234, "time_ms": 123, "interval": 1000, "time": 1_763_831_234_123,
@@ -280,8 +284,8 @@ def test_a_hostile_description_breaks_no_image() -> None:
     about = readings.description(device="d" * 255, channels=(huge,))
     taken = readings.reading(about, 1, {"x" * 255: {"rms": 1e130}})
     clock = Clock()
-    made = DeviceRegisters({"device": "d" * 255}, [(1, huge)], {}, 5.0, clock)
-    read = Reader(made.image(Moment(taken, clock.now, True, "code 9", -5, 2**40)))
+    made = DeviceRegisters({"device": "d" * 255}, [(1, huge)], {}, Style(5.0, clock))
+    read = Reader(made.image(Moment(taken, clock.now, True, "code 9", -5, records=2**40)))
     assert math.isnan(read.feature(1, 0))
     assert read.scaled(1, 0) == 0x7FFF
     assert read.named(schema.HEADER, "device") == "d" * 32

@@ -1,18 +1,17 @@
-"""Frozen register images: what one unit answers until its next record, and what when it is late.
+"""Readings to registers: the image of one device until its next record, and when it is late.
 
-Owns how values become registers, and the age, which is counted at the moment of the request. An
-image is immutable and swapped as a whole, so no request sees half of a change. Knows neither the
-protocol (`pdu.py`) nor where readings come from.
+Owns how values become registers. What is then answered from them, and the age, is `unitimage.py`;
+where readings come from is the caller's.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from clampgateway.model import Channel, Reading
-from clampgateway.registers import schema
+from clampgateway.registers import identity, order, schema
 from clampgateway.registers.encode import (
     INT16_MISSING,
     NAN,
@@ -22,9 +21,9 @@ from clampgateway.registers.encode import (
     to_int16,
     to_registers,
 )
-from clampgateway.registers.schema import AGE_AT, FEATURES, FLOATS_AT, INTS_AT, STRIDE
+from clampgateway.registers.schema import FEATURES, FLOATS_AT, INTS_AT, STRIDE
+from clampgateway.registers.unitimage import NO_AGE, Style, UnitImage
 
-NO_AGE = 0xFFFFFFFF
 _NONE, _GOOD, _STALE, _BAD = (code for code, _word in schema.QUALITIES)
 _FLAG_BITS = {word: bit for bit, word in schema.FLAGS}
 _STATE_CODES = {word: code for code, word in schema.STATES}
@@ -38,62 +37,9 @@ _NO_INTS = _INTS.pack(*[INT16_MISSING] * FEATURES)
 _NO_COUNTERS = b"\xff" * (2 * (schema.SLOT_USED - schema.COUNTERS_AT))
 
 
-class UnitImage:
-    """The registers of one unit, frozen; only the age moves.
-
-    Args:
-        fresh: Registers as bytes, answered while the age is at most `stale_after_s`.
-        stale: The same without values, answered from then on.
-        zero_s: Monotonic time of age zero; None if there never was a record.
-        stale_after_s: See above.
-        blocks: How many blocks of STRIDE, from address 0, have their age at AGE_AT.
-        mono: The monotonic clock, in seconds.
-    """
-
-    __slots__ = ("_ages_end", "_fresh", "_limit_ms", "_mono", "_stale", "_zero_s", "size")
-
-    def __init__(
-        self,
-        fresh: bytes,
-        stale: bytes,
-        zero_s: float | None,
-        stale_after_s: float,
-        blocks: int,
-        mono: Callable[[], float],
-    ) -> None:
-        self._fresh = fresh
-        self._stale = stale
-        self._zero_s = zero_s
-        self._limit_ms = int(stale_after_s * 1000)
-        self._ages_end = blocks * STRIDE
-        self._mono = mono
-        self.size = len(fresh) // 2
-
-    @property
-    def age_ms(self) -> int:
-        """Age of the record in ms, now; NO_AGE without one."""
-        if self._zero_s is None:
-            return NO_AGE
-        return min(NO_AGE - 1, max(0, int((self._mono() - self._zero_s) * 1000)))
-
-    def read(self, first: int, count: int) -> bytes | None:
-        """Registers `first` to `first + count - 1` as bytes; None if some do not exist.
-
-        `count` is at most STRIDE: then no more than one age lies in the range.
-        """
-        end = first + count
-        if end > self.size:
-            return None
-        age = self.age_ms
-        words = self._stale if age > self._limit_ms else self._fresh
-        data = words[2 * first : 2 * end]
-        behind = (first - AGE_AT) % STRIDE
-        at = first - behind if behind < 2 else first - behind + STRIDE
-        if at >= min(end, self._ages_end):
-            return data
-        low, high = max(at, first), min(at + 2, end)
-        now = age.to_bytes(4, "big")[2 * (low - at) : 2 * (high - at)]
-        return data[: 2 * (low - first)] + now + data[2 * (high - first) :]
+# The register identify.
+NEVER_ASKED, UNDER_WAY, DONE, FAILED = 0, 1, 2, 3
+VENDOR = "Clampwork"
 
 
 class Moment(NamedTuple):
@@ -104,10 +50,13 @@ class Moment(NamedTuple):
     online: bool = False
     state: str = "unknown"
     state_since_ms: int = 0
+    heartbeat: int = 0
     records: int = 0
     events: int = 0
     gaps: int = 0
     status: Mapping[str, float] = {}
+    identify: int = 0
+    resets: int = 0
 
 
 class _Slot(NamedTuple):
@@ -124,8 +73,7 @@ class DeviceRegisters:
         texts: What the header's text registers say, by name; missing ones are empty.
         channels: The channels with their slots, 1 to 16.
         places: For channels of a quantity without a layout: (channel key, feature key) to place.
-        stale_after_s: Age above which values are withheld.
-        mono: The monotonic clock, in seconds.
+        style: How all units are shown.
     """
 
     def __init__(
@@ -133,18 +81,23 @@ class DeviceRegisters:
         texts: Mapping[str, str],
         channels: Iterable[tuple[int, Channel]],
         places: Mapping[tuple[str, str], int],
-        stale_after_s: float,
-        mono: Callable[[], float],
+        style: Style,
     ) -> None:
-        self._stale_after_s = stale_after_s
-        self._mono = mono
+        self._style = style
         self._base = bytearray(2 * schema.DEVICE_SIZE)
         for slot in range(schema.SLOTS + 1):
             withhold(self._base, 2 * STRIDE * slot, _NONE, is_slot=slot > 0)
         self._slots = [self._add(slot, channel, places) for slot, channel in channels]
         fixed = {"unit_kind": 1, "channels": len(self._slots)}
-        fixed["stale_after"] = int(stale_after_s * 1000)
+        fixed["stale_after"] = int(style.stale_after_s * 1000)
         put(self._base, 0, schema.HEADER, {**TESTS, **fixed, **texts})
+        self._identity = identity_of(
+            texts.get("board", ""),
+            texts.get("firmware", ""),
+            "device",
+            texts.get("name", ""),
+            texts["device"],
+        )
 
     @property
     def channels(self) -> int:
@@ -183,13 +136,16 @@ class DeviceRegisters:
         withhold(stale, 0, _STALE, is_slot=False)
         for slot in self._slots:
             withhold(stale, slot.at, _STALE, is_slot=True)
+        order.apply(words, order.DEVICE_RUNS, self._style.word_order)
+        order.apply(stale, order.DEVICE_RUNS, self._style.word_order)
         return UnitImage(
             bytes(words),
             bytes(stale),
             now.zero_s if reading is not None else None,
-            self._stale_after_s,
             schema.SLOTS + 1,
-            self._mono,
+            self._style,
+            int(now.identify == UNDER_WAY),
+            self._identity,
         )
 
     def _add(self, slot: int, channel: Channel, places: Mapping[tuple[str, str], int]) -> _Slot:
@@ -223,13 +179,28 @@ class DeviceRegisters:
         return _Slot(channel.key, at, named, counters)
 
 
+def identity_of(model: str, revision: str, kind: str, name: str, own_id: str) -> dict[int, str]:
+    """The objects of function 43/14 for one unit."""
+    return {
+        identity.VENDOR: VENDOR,
+        identity.PRODUCT_CODE: kind,
+        identity.REVISION: revision,
+        identity.PRODUCT_NAME: f"{VENDOR} {kind}",
+        identity.MODEL_NAME: model,
+        identity.APPLICATION_NAME: name,
+        identity.OWN_ID: own_id,
+    }
+
+
 def _header_values(now: Moment) -> dict[str, float]:
     found: dict[str, float] = {
-        "heartbeat": now.records & 0xFFFF,
+        "heartbeat": now.heartbeat & 0xFFFF,
         "state_since": max(0, now.state_since_ms // 1000),
         "records": now.records,
         "events": now.events,
         "gaps": now.gaps,
+        "identify": now.identify,
+        "reset_counters": now.resets & 0xFFFF,
     }
     for name in schema.FROM_STATUS:
         found[name] = now.status.get(name, NAN)

@@ -8,82 +8,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
 
 import msgspec
 
-from clampgateway.registers import schema
-
-
-class Row(NamedTuple):
-    """One line of the table. `address` is the header's, slot 1's or unit 1's entry's."""
-
-    block: str
-    quantity: str
-    name: str
-    address: int
-    size: int
-    type: str
-    unit: str
-    scale: float
-    range: str
-    description: str
-    stride: int
-
-    @property
-    def register(self) -> int:
-        """The number of masters that count from 1."""
-        return self.address + 1
-
-
-def rows() -> Iterator[Row]:
-    """Every register of the map, blocks in order: header, slot, each quantity, gateway."""
-    for entry in schema.HEADER:
-        yield _row("header", "", entry, 0, 0)
-    slot = schema.slot_address(1)
-    for entry in schema.SLOT:
-        yield _row("slot", "", entry, slot, schema.STRIDE)
-    for quantity in schema.QUANTITIES:
-        yield from _feature_rows(quantity, slot)
-        for entry in quantity.counters:
-            yield _row("slot", quantity.name, entry, slot, schema.STRIDE)
-    for entry in schema.GATEWAY:
-        yield _row("gateway", "", entry, 0, 0)
-    for entry in schema.DIRECTORY:
-        yield _row("directory", "", entry, schema.entry_address(1), schema.ENTRY)
-
-
-def _row(block: str, quantity: str, entry: schema.Register, base: int, stride: int) -> Row:
-    return Row(
-        block,
-        quantity,
-        entry.name,
-        base + entry.offset,
-        entry.size,
-        entry.type,
-        entry.unit,
-        entry.scale,
-        entry.range,
-        entry.about,
-        stride,
-    )
-
-
-def _feature_rows(quantity: schema.Quantity, base: int) -> Iterator[Row]:
-    for each in quantity.features:
-        at = base + schema.FLOATS_AT + 2 * each.place
-        yield Row(
-            "slot", quantity.name, each.key, at, 2, "float32", each.unit, 1, "", each.about,
-            schema.STRIDE,
-        )  # fmt: skip
-    for each in quantity.features:
-        if each.step:
-            at = base + schema.INTS_AT + each.place
-            yield Row(
-                "slot", quantity.name, f"{each.key}_i", at, 1, "int16", each.unit, each.step,
-                _span(each), each.about, schema.STRIDE,
-            )  # fmt: skip
+from clampgateway.registers import order, schema
+from clampgateway.registers.rows import READ_BOTH, Row, rows, span_of
 
 
 def markdown() -> str:
@@ -107,7 +37,29 @@ def markdown() -> str:
     parts.append(_table(row for row in table if row.block == "gateway"))
     parts.append(_directory_text())
     parts.append(_table(row for row in table if row.block == "directory"))
+    parts.append(_inputs_text())
+    for block, title in _BITS:
+        parts.append(f"### {title}\n")
+        parts.append(_bit_table(row for row in table if row.block == block))
+    parts.append(_writing_text())
+    parts.append(_bit_table(row for row in table if row.block == "coils"))
     return "\n".join(parts)
+
+
+_BITS = (
+    ("header inputs", "Of the device"),
+    ("slot inputs", f"Of slot 1; add {schema.INPUTS_STRIDE} for each further one"),
+    ("directory inputs", f"Of unit 1, on unit {schema.GATEWAY_UNIT}; add 1 for each further one"),
+)
+
+
+def _bit_table(wanted: Iterable[Row]) -> str:
+    lines = ["| Address | Number | Name | Description |", "| --- | --- | --- | --- |"]
+    lines += [
+        f"| {_hex(row.address)} | {row.register} | {row.name} | {row.description} |"
+        for row in wanted
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def _table(wanted: Iterable[Row]) -> str:
@@ -134,17 +86,13 @@ def _feature_table(quantity: schema.Quantity) -> str:
         short = base + schema.INTS_AT + each.place
         lines.append(
             f"| {each.key} | {each.unit} | {_hex(wide)} | {wide + 1} | {_hex(short)} "
-            f"| {short + 1} | {each.step:g} | {_span(each)} | {each.about} |"
+            f"| {short + 1} | {each.step:g} | {span_of(each)} | {each.about} |"
         )
     return "\n".join(lines) + "\n"
 
 
 def _hex(address: int) -> str:
     return f"0x{address:04X}"
-
-
-def _span(feature: schema.Feature) -> str:
-    return f"±{feature.step * 0x7FFF:g}"
 
 
 def _intro() -> str:
@@ -162,11 +110,15 @@ gateway itself, with a table
 of who is who; unit ids 0 and 255, which some masters use for a server on TCP, mean it too.
 
 - Function codes 03 (read holding registers) and 04 (read input registers) read the same map, at
-  most 125 registers a request. There is nothing to write.
+  most 125 registers a request; with `mirror_to_holding = false` 03 reads the commands alone. 02
+  reads discrete inputs, 01 coils, 43/14 identifies the unit, 08/0 gives back what it is sent.
 - **Address** is what stands in the frame, counted from 0; **Register** is address + 1, which many
   masters ask for. Off by one is seen at once: the test registers at the start are then wrong.
-- Two and four registers are one number, high word first (ABCD, big-endian). `test_float` is
-  {schema.TEST_FLOAT} and `test_uint32` 0x{schema.TEST_UINT32:08X} when the word order is right.
+- Two and four registers are one number, high word first (ABCD, big-endian), unless `word_order`
+  in the configuration says {", ".join(order.ORDERS[1:-1])} or {order.ORDERS[-1]}; single \
+registers and text are the same in all.
+  `test_float` is {schema.TEST_FLOAT} and `test_uint32` 0x{schema.TEST_UINT32:08X} when the order \
+is right.
 - A request is answered from one frozen image, so what is read together belongs together. Header
   and slot repeat record number and time, so that one request for a slot has all of it.
 - "No value" is {missing}.
@@ -174,7 +126,8 @@ of who is who; unit ids 0 and 255, which some masters use for a server on TCP, m
   `stale_after` (5 s unless configured): `quality` then says so and `state` is unknown. `age` is
   counted at the moment of the request and goes on; without any record it is 0xFFFFFFFF.
 - Exception 0x0B: no device has this unit id. 02: the register does not exist. 03: a count that is
-  not 1 to 125. 01: another function code. Registers without an entry read 0.
+  not 1 to 125. 01: another function code. Registers without an entry read 0. A client that holds
+  a request open, is silent for long or speaks something else is closed.
 - Text is ASCII, two characters a register, filled with zeros.
 """
 
@@ -216,6 +169,26 @@ The entry of unit U begins at address {schema.DIRECTORY_AT} + {schema.ENTRY} * U
 """
 
 
+def _inputs_text() -> str:
+    return """## Discrete inputs
+
+Function code 02, at most 2000 a request. They are made from quality, flags and state of the
+registers. A bit has no mark for "no value": believe the others only while `good` is on.
+"""
+
+
+def _writing_text() -> str:
+    commands = ", ".join(bit.name for bit in schema.COILS)
+    return f"""## Writing
+
+Nothing can be written unless `writable` in the configuration lists it: {commands}. Then
+functions 06 and 16 write the registers of that name in the header, and 05 and 15 the coils below.
+1 does it and 0 does nothing. The answer says that it is accepted; what became of it is read in
+the register. Exception 01: nothing is writable. 02: this is not. 03: the value is not 0 or 1.
+06: it is under way. 0x0B: the device is not there. Unit {schema.GATEWAY_UNIT} has no `identify`.
+"""
+
+
 def csv_text() -> str:
     """The map as CSV, one line a register. `stride` is added for each further slot or unit."""
     out = io.StringIO()
@@ -223,7 +196,7 @@ def csv_text() -> str:
     writer.writerow((*Row._fields, "register", "function_codes"))
     for row in rows():
         shown = row._asdict() | {"address": _hex(row.address), "scale": f"{row.scale:g}"}
-        writer.writerow((*shown.values(), row.register, "3 4"))
+        writer.writerow((*shown.values(), row.register, row.functions))
     return out.getvalue()
 
 
@@ -232,8 +205,9 @@ def json_text() -> str:
     document = {
         "map_id": schema.MAP_ID,
         "map_version": schema.MAP_VERSION,
-        "word_order": "ABCD",
-        "function_codes": [3, 4],
+        "word_order": order.ABCD,
+        "word_orders": order.ORDERS,
+        "function_codes": [int(code) for code in READ_BOTH.split()],
         "gateway_unit": schema.GATEWAY_UNIT,
         "first_unit": schema.FIRST_UNIT,
         "last_unit": schema.LAST_UNIT,
@@ -244,7 +218,10 @@ def json_text() -> str:
         "qualities": {word: code for code, word in schema.QUALITIES},
         "flags": {word: bit for bit, word in schema.FLAGS},
         "states": {word: code for code, word in schema.STATES},
-        "registers": [{**row._asdict(), "register": row.register} for row in rows()],
+        "registers": [
+            {**row._asdict(), "register": row.register, "function_codes": row.functions}
+            for row in rows()
+        ],
     }
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from clampwire import messages, values
 
 MAP_ID = 0x4357  # "CW"
-MAP_VERSION = 1
+MAP_VERSION = 2
 
 STRIDE = 250
 SLOTS = 16
@@ -28,12 +28,18 @@ KEY_AT = 110
 INTS_AT = 130
 COUNTERS_AT = 170
 SLOT_USED = 180
+COMMANDS_AT, COMMANDS_END = 120, 122
 
 DIRECTORY_AT = 1000
 ENTRY = 50
 FIRST_UNIT, LAST_UNIT = 1, 246
 GATEWAY_UNIT = 247
 GATEWAY_SIZE = DIRECTORY_AT + ENTRY * (LAST_UNIT + 1)
+
+# Discrete inputs: 16 for the header, 16 for each slot; on the gateway's unit three lists by unit.
+INPUTS_STRIDE = 16
+DEVICE_INPUTS_SIZE = INPUTS_STRIDE * (1 + SLOTS)
+ONLINE_AT, GOOD_AT, WORKING_AT, GATEWAY_INPUTS_SIZE = 256, 512, 768, 1024
 
 TEST_FLOAT = 1234.5
 TEST_UINT32 = 0x12345678
@@ -69,6 +75,14 @@ class Register(NamedTuple):
     scale: float = 1
     range: str = ""
     size: int = 1
+
+
+class Bit(NamedTuple):
+    """One discrete input or coil; `offset` counts from the start of its header or slot."""
+
+    name: str
+    offset: int
+    about: str
 
 
 class Feature(NamedTuple):
@@ -121,6 +135,19 @@ def _moment(whose: str) -> tuple[Register, ...]:
     )
 
 
+# Written with function 06 or 16 where the gateway's configuration lists their names.
+_IDENTIFY = _entry(
+    "identify", 120, "uint16", "Write 1: the device shows which it is. Read: what became of it",
+    span="0 never asked, 1 under way, 2 done, 3 failed",
+)  # fmt: skip
+
+
+def _reset(which: str) -> Register:
+    return _entry(
+        "reset_counters", 121, "uint16", f"Write 1: {which} count from 0. Read: how often, wraps"
+    )
+
+
 _TESTS = (
     _entry("map_id", 0, "uint16", 'Always 0x4357, "CW"'),
     _entry("map_version", 1, "uint16", "Rises when registers are added; none ever moves"),
@@ -138,9 +165,9 @@ HEADER = (
     _entry("channels", 31, "uint16", "Slots in use"),
     _entry("stale_after", 32, "uint32", "Age above which values are withheld", "ms"),
     _entry("state_since", 34, "uint32", "Since when the machine is in its state, Unix time", "s"),
-    _entry("records", 36, "uint32", "Records since the gateway's start"),
-    _entry("events", 38, "uint32", "Events since the gateway's start"),
-    _entry("gaps", 40, "uint32", "Announced gaps since the gateway's start"),
+    _entry("records", 36, "uint32", "Records since the gateway's start or the last reset"),
+    _entry("events", 38, "uint32", "Events since the gateway's start or the last reset"),
+    _entry("gaps", 40, "uint32", "Announced gaps since the gateway's start or the last reset"),
     _entry("overruns", 42, "uint32", "Sampler overruns since the device's power-up"),
     _entry("lost_samples", 44, "uint32", "Samples lost since the device's power-up"),
     _entry("dropped", 46, "uint32", "Records its spool had to drop, told as gaps"),
@@ -151,6 +178,8 @@ HEADER = (
     _entry("name", 76, "text", "Device name", size=16),
     _entry("firmware", 92, "text", "Firmware version", size=8),
     _entry("board", 100, "text", "Board", size=8),
+    _IDENTIFY,
+    _reset("records, events and gaps"),
 )
 # Header registers that show a counter of Status under its own name.
 FROM_STATUS = ("overruns", "lost_samples", "dropped", "spooled", "uptime_s", "temperature_c")
@@ -172,11 +201,14 @@ GATEWAY = (
     _entry("devices", 31, "uint16", "Units given to devices"),
     _entry("devices_online", 32, "uint16", "Devices online"),
     _entry("connections", 33, "uint16", "Modbus clients connected"),
-    _entry("requests", 34, "uint32", "Modbus requests since the gateway's start"),
+    _entry(
+        "requests", 34, "uint32", "Modbus requests since the gateway's start or the last reset"
+    ),
     _entry("exceptions", 36, "uint32", "Of these, answered with an exception"),
     _entry("uptime_s", 50, "uint32", "Since the gateway's start", "s"),
     _entry("gateway", 60, "text", "Gateway id", size=16),
     _entry("site", 76, "text", "Site", size=16),
+    _reset("requests and exceptions"),
 )
 
 # Who is who, in the gateway's unit: the entry of unit U begins at DIRECTORY_AT + ENTRY * U.
@@ -188,6 +220,43 @@ DIRECTORY = (
     _entry("channels", 4, "uint16", "Slots in use"),
     _entry("device", 8, "text", "Device id", size=16),
     _entry("name", 24, "text", "Device name", size=16),
+)
+
+
+INPUTS = (
+    Bit("online", 0, "Link to the device"),
+    Bit("good", 1, "Quality is good: the other bits may be believed"),
+    Bit("stale", 2, "Quality is stale, or there never was a record"),
+    Bit("bad", 3, "Quality is bad"),
+    Bit("below_floor", 4, "A channel is below its noise floor"),
+    Bit("clipped", 5, "A channel reached the end of its range"),
+    Bit("gap", 6, "A channel has a gap in its interval"),
+    Bit("unsynced", 7, "The record's time is not UTC"),
+    Bit("off", 8, "The machine is off"),
+    Bit("idle", 9, "The machine is idle"),
+    Bit("working", 10, "The machine is working"),
+)
+SLOT_INPUTS = (
+    Bit("used", 0, "The slot has a channel"),
+    Bit("good", 1, "Quality is good: the other bits may be believed"),
+    Bit("stale", 2, "Quality is stale"),
+    Bit("bad", 3, "Quality is bad, or the channel is not in the record"),
+    Bit("below_floor", 4, "Below its noise floor"),
+    Bit("clipped", 5, "Reached the end of its range"),
+    Bit("gap", 6, "A gap in its interval"),
+    Bit("unsynced", 7, "The record's time is not UTC"),
+    Bit("closed", 8, "The contact is closed (quantity 3)"),
+)
+# By unit, on the gateway's unit: input ONLINE_AT + U and so on.
+GATEWAY_INPUTS = (
+    Bit("unit_online", ONLINE_AT, "Link to the device of unit U"),
+    Bit("unit_good", GOOD_AT, "Quality of unit U is good"),
+    Bit("unit_working", WORKING_AT, "The machine of unit U is working"),
+)
+# The same deeds as the command registers, for function 05 and 15; read: whether it is under way.
+COILS = (
+    Bit("identify", 0, "Write 1: the device shows which it is"),
+    Bit("reset_counters", 1, "Write 1: counters begin at 0, see the register"),
 )
 
 

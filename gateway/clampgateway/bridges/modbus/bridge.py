@@ -9,19 +9,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
-from typing import Annotated
-
-from pydantic import Field
+from dataclasses import asdict
+from functools import partial
 
 from clampgateway.bridges import BridgeError
+from clampgateway.bridges.modbus.commands import Commands
 from clampgateway.bridges.modbus.server import Limits, ModbusServer
-from clampgateway.bridges.modbus.units import Clocks, DeviceUnit, gateway_image
-from clampgateway.config.settings import LOOPBACK, BindAddress, ListenPort, Seconds, Settings
+from clampgateway.bridges.modbus.settings import ModbusSettings, network
+from clampgateway.bridges.modbus.units import DeviceUnit, gateway_image
 from clampgateway.devices import Device
 from clampgateway.feed import BridgeContext
 from clampgateway.model import Channel, Description, GatewayError
 from clampgateway.registers import schema
-from clampgateway.registers.image import UnitImage
+from clampgateway.registers.pdu import READ_HOLDING, READ_INPUT, pdu
+from clampgateway.registers.unitimage import Style, UnitImage
 from clampgateway.store import NumbersExhaustedError
 
 _log = logging.getLogger(__name__)
@@ -33,19 +34,6 @@ RETRY_S = 10.0
 GATEWAY_ALIASES = (0, 255)
 
 
-class ModbusSettings(Settings):
-    bind: BindAddress = LOOPBACK
-    port: ListenPort = 1502
-    stale_after_s: Annotated[
-        Seconds, Field(description="age of a record above which its values are withheld")
-    ] = 5.0
-    max_connections: Annotated[int, Field(ge=1, le=1000)] = 32
-    idle_s: Annotated[
-        Seconds, Field(description="a client that asks nothing for so long is closed")
-    ] = 60.0
-    request_s: Annotated[Seconds, Field(description="time for a request to be complete")] = 5.0
-
-
 class ModbusBridge:
     """One listener with up to 246 devices."""
 
@@ -54,7 +42,14 @@ class ModbusBridge:
     def __init__(self, settings: ModbusSettings, context: BridgeContext) -> None:
         self._settings = settings
         self._context = context
-        self._clocks = Clocks(context.mono, context.utc_ms)
+        self._style = Style(
+            settings.stale_after_s,
+            context.mono,
+            settings.word_order,
+            settings.mirror_to_holding,
+        )
+        # What plain reads are answered from; a unit that changed is out until it is asked for.
+        self._images: dict[int, UnitImage] = {}
         self._units: dict[int, DeviceUnit] = {}
         self._by_device: dict[str, DeviceUnit] = {}
         self._homeless: set[str] = set()
@@ -62,9 +57,20 @@ class ModbusBridge:
         self._wake = asyncio.Event()
         self._started_s = context.mono()
         self._renewals = 0
-        limits = Limits(settings.max_connections, settings.idle_s, settings.request_s)
-        self._server = ModbusServer(self._lookup, limits)
-        self._gateway = self._renewed()
+        limits = Limits(
+            settings.max_connections,
+            settings.idle_s,
+            settings.request_s,
+            settings.max_per_client,
+            [network(each) for each in settings.allow],
+        )
+        self._commands = Commands(settings.writable, self._units.get, self._reset, context.command)
+        write = self._commands.write if settings.writable else None
+        answer = partial(pdu, self._lookup, write=write)
+        self._server = ModbusServer(answer, self._images, limits)
+        self._resets = 0
+        self._zero = (0, 0)  # requests and exceptions at the last reset
+        self._renew()
         self.unplaced = 0
         self.port = 0
 
@@ -95,28 +101,34 @@ class ModbusBridge:
 
     def stats(self) -> dict[str, int]:
         """Counters since the start; `unplaced`: devices, channels and features without a place."""
-        counters = self._server.counters
         return {
             "port": self.port,
             "units": len(self._units),
             "unplaced": self.unplaced,
             "connections": self._server.connections,
-            "accepted": counters.accepted,
-            "refused": counters.refused,
-            "requests": counters.requests,
-            "exceptions": counters.exceptions,
-            "broken": counters.broken,
-            "idle_closed": counters.idle_closed,
-            "half_closed": counters.half_closed,
+            **asdict(self._server.counters),
+            "written": self._commands.written,
+            "write_refused": self._commands.refused,
+            "write_failed": self._commands.failed,
         }
 
     def _lookup(self, unit: int) -> UnitImage | None:
         found = self._units.get(unit)
         if found is not None:
+            self._show(unit, found.image)
             return found.image
         if unit == schema.GATEWAY_UNIT or unit in GATEWAY_ALIASES:
             return self._gateway
         return None
+
+    def _show(self, unit: int, image: UnitImage) -> None:
+        self._images[unit << 8 | READ_INPUT] = image
+        if self._style.mirror:
+            self._images[unit << 8 | READ_HOLDING] = image
+
+    def _hide(self, unit: int) -> None:
+        self._images.pop(unit << 8 | READ_INPUT, None)
+        self._images.pop(unit << 8 | READ_HOLDING, None)
 
     def _on_change(self, device: Device, what: str) -> None:
         unit = self._by_device.get(device.key)
@@ -162,7 +174,7 @@ class ModbusBridge:
                 self._homeless.add(device.key)
                 return
             number = numbers[device.key]
-            unit = DeviceUnit(number, device, self._settings.stale_after_s, self._clocks)
+            unit = DeviceUnit(number, device, self._style, self._context.utc_ms, self._hide)
         description = device.description
         if description is not None:
             unit.describe(*await self._slots(description))
@@ -206,11 +218,19 @@ class ModbusBridge:
 
     async def _keep_renewed(self) -> None:
         while True:
-            self._gateway = self._renewed()
+            self._renew()
             await asyncio.sleep(RENEW_S)
 
-    def _renewed(self) -> UnitImage:
+    def _reset(self) -> None:
+        counters = self._server.counters
+        self._zero = (counters.requests, counters.exceptions)
+        self._resets += 1
+        self._renew()
+
+    def _renew(self) -> None:
+        """Makes the gateway's own unit anew."""
         self._renewals += 1
+        requests, exceptions = self._zero
         counters = self._server.counters
         units = list(self._units.values())
         values: dict[str, float | str] = {
@@ -218,10 +238,13 @@ class ModbusBridge:
             "devices": len(units),
             "devices_online": sum(unit.device.online for unit in units),
             "connections": self._server.connections,
-            "requests": counters.requests,
-            "exceptions": counters.exceptions,
+            "requests": counters.requests - requests,
+            "exceptions": counters.exceptions - exceptions,
+            "reset_counters": self._resets & 0xFFFF,
             "uptime_s": int(self._context.mono() - self._started_s),
             "gateway": self._context.gateway_id,
             "site": self._context.site,
         }
-        return gateway_image(values, units, self._clocks, self._settings.stale_after_s)
+        self._gateway = gateway_image(values, units, self._style, self._context.utc_ms())
+        for unit in (schema.GATEWAY_UNIT, *GATEWAY_ALIASES):
+            self._show(unit, self._gateway)

@@ -1,39 +1,67 @@
-"""The TCP side of Modbus: connections, their limits and counters.
+"""The TCP side of Modbus: who may connect, how many, and when each has its turn.
 
-Owns sockets, segments, back-pressure and time-outs. What a request is and how it is answered is
-`registers/pdu.py`; an answer is made within one call, so nothing here waits.
+Owns the listening socket, limits and counters. All connections are in a selector of their own,
+which is itself one descriptor in the event loop: one callback of the loop answers every client
+that asked, where a transport each would cost a callback each. That is what lets it keep up with
+a server in C (docs/measurements.md). An answer is made within one call, so nothing here waits.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import selectors
+import socket
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from clampgateway.registers.pdu import Lookup, serve
+from clampgateway.bridges.modbus.connection import Connection
+from clampgateway.bridges.modbus.settings import Network, is_in
+from clampgateway.registers.mbap import Answer, Images
 
 _log = logging.getLogger(__name__)
 
-# Requests answered before other connections have their turn.
-BATCH = 32
 SWEEP_S = 0.5
+BACKLOG = 128
+ACCEPTS = 64
+# Rounds over all clients before the rest of the gateway has its turn. One round of 32 clients
+# takes less than a millisecond.
+ROUNDS = 4
+# Nobody but this process can help, and only by ending connections; tried again at each sweep.
+_SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Limits(NamedTuple):
-    """Connections at a time; seconds without a request; seconds for a request to be complete."""
+    """Connections at a time, and from one address; seconds without a request, and for one.
+
+    `allow`: networks that may connect; all if it is empty.
+    """
 
     connections: int
     idle_s: float
     request_s: float
+    per_client: int = 1 << 16
+    allow: Sequence[Network] = ()
 
 
 @dataclass(slots=True)
 class Counters:
-    """Since the server was made. `broken`: closed because what came is not Modbus."""
+    """Since the server was made. `broken`: closed because what came is not Modbus.
+
+    Not admitted: `refused` for the number of connections, `crowded` for that of one address,
+    `forbidden` by the allow-list, `short` for want of descriptors or memory, `aborted` before it
+    was accepted.
+    """
 
     accepted: int = 0
     refused: int = 0
+    crowded: int = 0
+    forbidden: int = 0
+    short: int = 0
+    aborted: int = 0
     requests: int = 0
     exceptions: int = 0
     broken: int = 0
@@ -42,14 +70,24 @@ class Counters:
 
 
 class ModbusServer:
-    """Serves one listening socket. `lookup`: unit id to the frozen registers of a unit."""
+    """Serves one listening socket.
 
-    def __init__(self, lookup: Lookup, limits: Limits) -> None:
-        self.lookup = lookup
+    Args:
+        answer: Unit id and PDU to the response.
+        images: What plain reads are answered from, by unit * 256 + function; may be empty.
+        limits: See Limits.
+    """
+
+    def __init__(self, answer: Answer, images: Images, limits: Limits) -> None:
+        self.answer = answer
+        self.images = images
         self.limits = limits
         self.counters = Counters()
-        self._connections: set[_Connection] = set()
-        self._listener: asyncio.Server | None = None
+        self._connections: set[Connection] = set()
+        self._by_address: Counter[str] = Counter()
+        self._selector: selectors.BaseSelector | None = None
+        self._listener: socket.socket | None = None
+        self._accepts = False
 
     @property
     def connections(self) -> int:
@@ -58,9 +96,15 @@ class ModbusServer:
 
     async def start(self, bind: str, port: int) -> int:
         """Listens; returns the port, which is a free one for 0. Raises OSError if it cannot."""
+        family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+        listener = socket.create_server((bind, port), family=family, backlog=BACKLOG)
+        listener.setblocking(False)
+        self._listener, self._selector = listener, selectors.DefaultSelector()
         loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(lambda: _Connection(self), bind, port)
-        return self._listener.sockets[0].getsockname()[1]
+        loop.add_reader(listener, self._accept)
+        loop.add_reader(_descriptor(self._selector), self._turn)
+        self._accepts = True
+        return listener.getsockname()[1]
 
     async def run(self) -> None:
         """Watches the connections' time until cancelled."""
@@ -72,114 +116,92 @@ class ModbusServer:
             for connection in tuple(self._connections):
                 connection.passed(now - last)
             last = now
+            if not self._accepts and self._listener is not None:
+                self._accepts = True
+                loop.add_reader(self._listener, self._accept)
 
     def close(self) -> None:
         """Stops listening and ends all connections."""
+        loop = asyncio.get_running_loop()
         if self._listener is not None:
+            loop.remove_reader(self._listener)
             self._listener.close()
             self._listener = None
         for connection in tuple(self._connections):
-            connection.abort()
+            connection.end()
+        if self._selector is not None:
+            loop.remove_reader(_descriptor(self._selector))
+            self._selector.close()
+            self._selector = None
 
-    def admit(self, connection: _Connection) -> bool:
-        """Whether a new connection may stay."""
-        if len(self._connections) >= self.limits.connections:
-            self.counters.refused += 1
-            _log.warning("connection refused: limit=%d reached", self.limits.connections)
-            return False
-        self.counters.accepted += 1
-        self._connections.add(connection)
-        return True
-
-    def gone(self, connection: _Connection) -> None:
+    def gone(self, connection: Connection) -> None:
         """A connection is closed."""
         self._connections.discard(connection)
+        self._by_address[connection.address] -= 1
+        if not self._by_address[connection.address]:
+            del self._by_address[connection.address]
 
+    def _turn(self) -> None:
+        """Answers who asked; again at once while there are several, who may ask the next."""
+        for _ in range(ROUNDS):
+            if self._selector is None:
+                return
+            ready = self._selector.select(0)
+            for key, _events in ready:
+                key.data()
+            if len(ready) < 2:
+                return
 
-class _Connection(asyncio.Protocol):
-    """One client. At most BATCH requests are answered at a time, none while it does not read."""
+    def _accept(self) -> None:
+        assert self._listener is not None
+        for _ in range(ACCEPTS):
+            try:
+                connected, peer = self._listener.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                if error.errno not in _SHORT:
+                    # accept(2): the network's errors of a connection that is gone already.
+                    self.counters.aborted += 1
+                    return
+                self.counters.short += 1
+                self._accepts = False
+                asyncio.get_running_loop().remove_reader(self._listener)
+                _log.error("no connection can be accepted: %s", error.strerror)
+                return
+            if self._admits(peer[0]):
+                self._admit(connected, peer[0])
+            else:
+                connected.close()
 
-    def __init__(self, server: ModbusServer) -> None:
-        self._server = server
-        self._transport: asyncio.Transport | None = None
-        self._received = b""
-        self._waiting = False  # complete requests wait for their turn
-        self._full = False  # the client does not read its answers
-        self._quiet_s = 0.0
-        self._half_s = 0.0
-        self._peer = ""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._peer = str((transport.get_extra_info("peername") or ("?",))[0])
-        if not self._server.admit(self):
-            transport.abort()
-            self._transport = None
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
-        self._server.gone(self)
-
-    def data_received(self, data: bytes) -> None:
-        self._received = self._received + data if self._received else data
-        if not self._waiting:
-            self._answer()
-
-    def pause_writing(self) -> None:
-        self._full = True
-        if self._transport is not None:
-            self._transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        self._full = False
-        self._answer()
-
-    def passed(self, seconds: float) -> None:
-        """Counts time; closes what is silent, or holds a request open, for too long."""
-        self._quiet_s += seconds
-        self._half_s = self._half_s + seconds if self._received else 0.0
-        limits, counters = self._server.limits, self._server.counters
-        if self._half_s > limits.request_s:
-            counters.half_closed += 1
-            self._end("no complete request", limits.request_s)
-        elif self._quiet_s > limits.idle_s:
-            counters.idle_closed += 1
-            self._end("no request", limits.idle_s)
-
-    def abort(self) -> None:
-        """Ends the connection now."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    def _answer(self) -> None:
-        self._waiting = False
-        transport = self._transport
-        if transport is None or self._full or transport.is_closing():
-            return
-        reply, used, close, requests, exceptions = serve(
-            self._server.lookup, self._received, BATCH
-        )
-        self._received = self._received[used:]
-        if requests:
-            counters = self._server.counters
-            counters.requests += requests
-            counters.exceptions += exceptions
-            self._quiet_s = self._half_s = 0.0
-            transport.write(reply)
-        if close:
-            self._server.counters.broken += 1
-            _log.warning("connection closed, it does not speak Modbus: peer=%s", self._peer)
-            transport.close()
-        elif self._full:
-            return
-        elif requests == BATCH and self._received:
-            self._waiting = True
-            transport.pause_reading()
-            asyncio.get_running_loop().call_soon(self._answer)
+    def _admits(self, address: str) -> bool:
+        limits, counters = self.limits, self.counters
+        if limits.allow and not is_in(address, limits.allow):
+            counters.forbidden += 1
+            _log.warning("connection refused: not in allow peer=%s", address)
+        elif len(self._connections) >= limits.connections:
+            counters.refused += 1
+            _log.warning("connection refused: limit=%d reached", limits.connections)
+        elif self._by_address[address] >= limits.per_client:
+            counters.crowded += 1
+            _log.warning(
+                "connection refused: limit=%d of one client reached peer=%s",
+                limits.per_client,
+                address,
+            )
         else:
-            transport.resume_reading()
+            return True
+        return False
 
-    def _end(self, why: str, limit_s: float) -> None:
-        _log.info("connection closed: %s within limit_s=%g peer=%s", why, limit_s, self._peer)
-        self.abort()
+    def _admit(self, connected: socket.socket, address: str) -> None:
+        assert self._selector is not None
+        connected.setblocking(False)
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.counters.accepted += 1
+        self._by_address[address] += 1
+        self._connections.add(Connection(self, self._selector, connected, address))
+
+
+def _descriptor(selector: selectors.BaseSelector) -> int:
+    # epoll's and kqueue's have one, and one of the two is everywhere the gateway runs.
+    return getattr(selector, "fileno")()  # noqa: B009 - BaseSelector does not tell of it

@@ -13,32 +13,49 @@ from typing import NamedTuple
 
 from clampgateway.devices import Device
 from clampgateway.model import Channel
-from clampgateway.registers import schema
+from clampgateway.registers import order, schema
 from clampgateway.registers.encode import NAN, TESTS, put
-from clampgateway.registers.image import DeviceRegisters, Moment, UnitImage
+from clampgateway.registers.image import NEVER_ASKED, DeviceRegisters, Moment, identity_of
+from clampgateway.registers.unitimage import Style, UnitImage
+from clampwire.version import __version__
 
 _ENTRY = struct.Struct(">5H")
 _STATE_CODES = {word: code for code, word in schema.STATES}
 _NONE, _GOOD, _STALE, _BAD = (code for code, _word in schema.QUALITIES)
 
 
-class Clocks(NamedTuple):
-    """`mono`: monotonic seconds. `utc_ms`: Unix time in ms, 0 while nobody knows it."""
+class Counts(NamedTuple):
+    """Counters of a device that a master can reset."""
 
-    mono: Callable[[], float]
-    utc_ms: Callable[[], int]
+    records: int = 0
+    events: int = 0
+    gaps: int = 0
 
 
 class DeviceUnit:
-    """One device at its unit: its registers, and the image of its last record."""
+    """One device at its unit: its registers, and the image of its last record.
 
-    def __init__(self, number: int, device: Device, stale_after_s: float, clocks: Clocks) -> None:
+    `hide` is called with the number when the image that was given is no longer true.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        device: Device,
+        style: Style,
+        utc_ms: Callable[[], int],
+        hide: Callable[[int], None],
+    ) -> None:
         self.number = number
         self.device = device
-        self._stale_after_s = stale_after_s
-        self._clocks = clocks
+        self.identify = NEVER_ASKED
+        self._style = style
+        self._utc_ms = utc_ms
+        self._hide = hide
+        self._zero = Counts()
+        self._resets = 0
         self._zero_s: float | None = None
-        self._changed = True
+        self._image: UnitImage | None = None
         self.describe((), {})
 
     def describe(
@@ -49,24 +66,37 @@ class DeviceUnit:
         texts = {"device": self.device.key}
         if identity is not None:
             texts.update(name=identity.name, firmware=identity.firmware, board=identity.board)
-        self._registers = DeviceRegisters(
-            texts, channels, places, self._stale_after_s, self._clocks.mono
-        )
+        self._registers = DeviceRegisters(texts, channels, places, self._style)
         self._texts = {"device": texts["device"], "name": texts.get("name", "")}
-        self._changed = True
+        self._image = None
+        self._hide(self.number)
 
     def changed(self, what: str) -> None:
         """Something of the device changed; `what` is one of Devices.CHANGES."""
         if what == "reading" and self.device.reading is not None:
             self._zero_s = self._end_of_interval()
-        self._changed = True
+        self._image = None
+        self._hide(self.number)
+
+    def show_identify(self, state: int) -> None:
+        """What became of the command to show itself, as the register says it."""
+        self.identify = state
+        self._image = None
+        self._hide(self.number)
+
+    def reset(self) -> None:
+        """Lets the counters begin at 0."""
+        device = self.device
+        self._zero = Counts(device.records, device.events, device.gaps)
+        self._resets += 1
+        self._image = None
+        self._hide(self.number)
 
     @property
     def image(self) -> UnitImage:
         """The frozen registers, as of now."""
-        if self._changed:
-            self._changed = False
-            device = self.device
+        if self._image is None:
+            device, zero = self.device, self._zero
             self._image = self._registers.image(
                 Moment(
                     device.reading,
@@ -75,9 +105,12 @@ class DeviceUnit:
                     device.state.state,
                     device.state.since_ms,
                     device.records,
-                    device.events,
-                    device.gaps,
+                    device.records - zero.records,
+                    device.events - zero.events,
+                    device.gaps - zero.gaps,
                     device.status,
+                    self.identify,
+                    self._resets,
                 )
             )
         return self._image
@@ -97,8 +130,8 @@ class DeviceUnit:
 
     @property
     def _is_stale(self) -> bool:
-        age_s = NAN if self._zero_s is None else self._clocks.mono() - self._zero_s
-        return not age_s <= self._stale_after_s
+        age_s = NAN if self._zero_s is None else self._style.mono() - self._zero_s
+        return not age_s <= self._style.stale_after_s
 
     def _end_of_interval(self) -> float:
         """When the last reading's interval ended, on the monotonic clock.
@@ -106,23 +139,22 @@ class DeviceUnit:
         It was taken in at `reading_mono`; how old it was then is known if both its time and ours
         are UTC. A reading of the future (our clock was set back) counts as new.
         """
-        reading, utc_ms = self.device.reading, self._clocks.utc_ms()
+        reading, utc_ms = self.device.reading, self._utc_ms()
         assert reading is not None
         if not utc_ms or "unsynced" in reading.flags:
             return self.device.reading_mono
         age_s = (utc_ms - reading.t_ms) / 1000
-        return min(self.device.reading_mono, self._clocks.mono() - age_s)
+        return min(self.device.reading_mono, self._style.mono() - age_s)
 
 
 def gateway_image(
     values: Mapping[str, float | str],
     units: Sequence[DeviceUnit],
-    clocks: Clocks,
-    stale_after_s: float,
+    style: Style,
+    utc_ms: int,
 ) -> UnitImage:
     """The gateway's own unit, with the who-is-who. `values`: registers of schema.GATEWAY."""
     words = bytearray(2 * schema.GATEWAY_SIZE)
-    utc_ms = clocks.utc_ms()
     moment = {"quality": _GOOD, "online": 1, "time_s": utc_ms // 1000, "time_ms": utc_ms % 1000}
     fixed = {"unit_kind": 2, "time": utc_ms}
     put(words, 0, schema.GATEWAY, {**TESTS, **moment, **fixed, **values})
@@ -131,6 +163,8 @@ def gateway_image(
         numbers, texts = unit.entry()
         words[at : at + len(numbers)] = numbers
         put(words, at, schema.DIRECTORY, texts)
+    order.apply(words, order.GATEWAY_RUNS, style.word_order)
     fresh = bytes(words)
     put(words, 0, schema.GATEWAY, {"quality": _STALE})
-    return UnitImage(fresh, bytes(words), clocks.mono(), stale_after_s, 1, clocks.mono)
+    objects = identity_of("", __version__, "gateway", str(values["site"]), str(values["gateway"]))
+    return UnitImage(fresh, bytes(words), style.mono(), 1, style, 0, objects)
