@@ -123,4 +123,10 @@ def _explain(error: OSError | UnicodeError, broker: Broker) -> str:
 
 
 def _advice(broker: Broker) -> str:
-    return f"; {reasons.ADVICE[reasons.WRONG_VERSION]}" if broker.protocol == "5" else ""
+    """What may be the reason if a broker goes without saying why."""
+    advice = ""
+    if broker.tls is not None and broker.tls.cert is None:
+        advice += "; one that asks for a certificate needs `cert` and `key`"
+    if broker.protocol == "5":
+        advice += f"; {reasons.ADVICE[reasons.WRONG_VERSION]}"
+    return advice
