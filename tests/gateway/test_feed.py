@@ -274,8 +274,8 @@ def test_what_does_not_decode_is_counted_and_stops_nobody(
             bench.feed.decode(items[0].item)
         with pytest.raises(FeedError, match="lathe/1/1: no description 00000063"):
             bench.feed.decode(items[1].item)
-        assert await bench.feed.description("lathe", 99) is None
-        assert await bench.feed.description("lathe", 7) is not None
+        assert bench.feed.description("lathe", 99) is None
+        assert bench.feed.description("lathe", 7) is not None
 
     on_bench(tmp_path / "items.db", work)
     errors = [entry for entry in caplog.records if entry.levelname == "ERROR"]

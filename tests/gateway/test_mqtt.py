@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from clampgateway.bridges.mqtt import MqttBridge, MqttSettings, lane, retained
+from clampgateway.bridges.mqtt import MqttBridge, MqttSettings, closed, retained
 from clampgateway.devices import MachineState
 from clampgateway.model import RECORD, Item
-from support import readings
-from support.gateway_parts import GatewayParts, running, serving, until
+from support import gateway_parts, readings
+from support.gateway_parts import GatewayParts, serving, until
 from support.mosquitto import Mosquitto
 from support.ports import free_port, listens, wait_for
 from support.readings import CURRENT
@@ -28,6 +28,11 @@ BASE = "clampwork/hall 1"
 GATEWAY = f"{BASE}/_gateway/gw-7/availability"
 ABOUT = readings.description("aaa", (CURRENT,))
 MakeBroker = Callable[..., Mosquitto]
+
+
+def running(folder: Path) -> contextlib.AbstractAsyncContextManager[GatewayParts]:
+    """A gateway whose clock stands where the records were made, so that they are fresh."""
+    return gateway_parts.running(folder, utc_ms=lambda: readings.UTC_MS)
 
 
 def records(first: int, last: int, device: str = "aaa") -> list[Item]:
@@ -45,7 +50,18 @@ async def bridged(
     settings = MqttSettings.model_validate({"port": port, "protocol": protocol})
     bridge = MqttBridge(settings, parts.context)
     async with serving(bridge.run):
+        await until(lambda: bridge.stats()["retained"] > 0, "a connection that serves")
         yield bridge
+
+
+async def all_of(seen: Subscriber, count: int, device: str = "aaa", timeout_s: float = 15) -> None:
+    """Waits for so many different records, live or as history."""
+    start = f"{BASE}/{device}/"
+
+    def names() -> set[tuple[int, int]]:
+        return {(each["boot"], each["seq"]) for each in seen.records(start)}
+
+    await until(lambda: len(names()) >= count, f"{count} records of {device}", timeout_s)
 
 
 async def got(seen: Subscriber, count: int, end: str = "/data", timeout_s: float = 15.0) -> None:
@@ -155,16 +171,16 @@ def test_nothing_is_lost_while_the_broker_is_away(mosquitto: MakeBroker, tmp_pat
                 await until(lambda: parts.store.cursor("mqtt") == 400, "the cursor", 30)
                 assert bridge.stats()["losses"] == 4
         async with subscribed(broker.port, f"{BASE}/aaa/#", session="platform") as seen:
-            await until(lambda: set(seen.seqs()) == set(range(1, 401)), "every record", 30)
-        seqs = seen.seqs()
-        by_seq: dict[int, set[bytes]] = {}
-        for message in seen.on("/data"):
-            by_seq.setdefault(message.content["seq"], set()).add(message.payload)
+            await all_of(seen, 400, timeout_s=30)
+        by_seq: dict[int, set[str]] = {}
+        for each in seen.records():
+            by_seq.setdefault(each["seq"], set()).add(json.dumps(each))
+        assert set(by_seq) == set(range(1, 401))
         assert all(len(contents) == 1 for contents in by_seq.values()), "again, but the same"
-        firsts = sorted(set(seqs), key=seqs.index)
-        assert firsts == list(range(1, 401)), "each for the first time in order"
-
-    asyncio.run(scenario())
+        in_history = [each["seq"] for m in seen.on("/history") for each in m.content]
+        firsts = sorted(set(in_history), key=in_history.index)
+        assert firsts == sorted(firsts), "history begins with the oldest"
+        assert len(firsts) >= 4 * 40, "what came while the broker was away"
 
 
 def test_a_restarted_gateway_goes_on_behind_what_was_acknowledged(
@@ -182,10 +198,13 @@ def test_a_restarted_gateway_goes_on_behind_what_was_acknowledged(
                 await parts.commit(records(51, 80))  # nobody publishes these now
             assert len(seen.on("/data")) == 50
             async with running(tmp_path) as parts, bridged(parts, broker.port) as bridge:
-                await got(seen, 80)
+                await all_of(seen, 80)
                 await parts.commit(records(81, 90))
-                await got(seen, 90)
-                assert seen.seqs() == list(range(1, 91))
+                await got(seen, 60)
+                assert seen.seqs() == [*range(1, 51), *range(81, 91)]
+                (array,) = seen.on("/history")
+                assert [each["seq"] for each in array.content] == list(range(51, 81))
+                assert bridge.stats()["left_out"] == 30
                 # The device has not come back: what is known of it is told, and that it is off.
                 birth = seen.on("/birth")[-1].content
                 assert (birth["device"], "firmware" in birth) == ("aaa", False)
@@ -209,15 +228,16 @@ def test_a_bridge_that_runs_again_leaves_nothing_out(
                     await parts.commit(records(40 * number + 1, 40 * number + 40))
                     await asyncio.sleep(0.01 * number)
             async with serving(bridge.run):
-                await until(lambda: set(seen.seqs()) == set(range(1, 201)), "every record")
+                await all_of(seen, 200)
 
     asyncio.run(scenario())
 
 
-def test_what_an_acl_denies_is_kept_and_the_others_flow(
+def test_what_an_acl_denies_is_parked_and_the_others_flow(
     mosquitto: MakeBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lane, "RETRY_FIRST_S", 0.3)
+    monkeypatch.setattr(closed, "RETRY_FIRST_S", 0.3)
+    monkeypatch.setattr(closed, "RETRY_MAX_S", 0.3)
     monkeypatch.setattr(retained, "RETRY_S", 0.3)
     acl = tmp_path / "acl"
     acl.write_text(f"topic read #\ntopic write {BASE}/aaa/#\ntopic write {BASE}/_gateway/#\n")
@@ -230,23 +250,31 @@ def test_what_an_acl_denies_is_kept_and_the_others_flow(
             async with bridged(parts, broker.port) as bridge:
                 await parts.commit([*records(1, 5), *records(1, 5, "bbb"), *records(6, 10)])
                 await got(seen, 10, "aaa/data")
-                await until(lambda: bridge.stats()["waiting_refused"] == 5, "five refused")
-                await asyncio.sleep(0.4)
+                await until(lambda: bridge.stats()["parked"] == 5, "five parked")
+                await asyncio.sleep(0.7)
                 stats = bridge.stats()
+                assert stats["parked_topics"] == {
+                    f"{BASE}/bbb/data": {"reason": "0x87", "count": 5, "exact": True}
+                }
+                assert f"{BASE}/bbb/data (0x87)" in stats["alarm"]
                 assert not seen.on("bbb/data")
-                assert stats["waiting"] == 5
+                assert stats["waiting"] == 0
                 assert stats["reasons"]["0x87"] >= 5 + 3, "records, and birth, state, availability"
-                await until(lambda: parts.store.cursor("mqtt") == 5, "the one that is refused")
-                await asyncio.sleep(0.2)
-                assert parts.store.cursor("mqtt") == 5
+                await until(lambda: parts.store.cursor("mqtt") == 15, "the cursor")
+                assert parts.store.parked()["mqtt"][0].topic == f"{BASE}/bbb/data"
                 assert stats["connected"], "a refusal is no reason to disconnect"
                 acl.write_text("topic readwrite #\n")
                 os.kill(broker.pid, signal.SIGHUP)
-                await got(seen, 5, "bbb/data")
+                await all_of(seen, 5, "bbb")
                 await got(seen, 1, "bbb/birth")
-                await until(lambda: parts.store.cursor("mqtt") == 15, "the cursor")
-                assert seen.seqs("bbb/data") == [1, 2, 3, 4, 5]
+                await until(lambda: not parts.store.parked().get("mqtt"), "nothing is parked")
+                assert seen.seqs("bbb/data") == [1], "the oldest, as a trial"
+                assert [each["seq"] for each in seen.records(f"{BASE}/bbb/")] == [1, 2, 3, 4, 5]
                 assert seen.seqs("aaa/data") == list(range(1, 11)), "and no other came twice"
+                stats = bridge.stats()
+                assert (stats["parked"], stats["alarm"]) == (0, "")
+                await parts.commit(records(6, 8, "bbb"))
+                await got(seen, 4, "bbb/data")
 
     asyncio.run(scenario())
 

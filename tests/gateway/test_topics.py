@@ -9,13 +9,11 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from clampgateway import topics
-from clampgateway.bridges.mqtt.lane import RETRY_MAX_S, Lane
 from clampgateway.bridges.mqtt.retained import RETRY_S, Retained
-from clampgateway.model import Channel, Stored, decode_event, decode_gap
-from clampgateway.topics import Topics, level
+from clampgateway.model import Channel, decode_event, decode_gap
+from clampgateway.topics import Topics, level, unlevel
 from clampwire import values
 from support import readings
 from support.readings import CURRENT, STRANGE, VIBRATION
@@ -25,7 +23,7 @@ def test_topics_are_those_of_the_design() -> None:
     made = Topics("clampwork", "hall")
     assert made.device("e661")._asdict() == {
         name: f"clampwork/hall/e661/{name}"
-        for name in ("birth", "availability", "state", "data", "event")
+        for name in ("birth", "availability", "state", "data", "history", "event", "ledger")
     }
     assert made.gateway_availability("gw") == "clampwork/hall/_gateway/gw/availability"
     assert Topics("a/b", "hall").device("d").data == "a/b/hall/d/data"
@@ -44,6 +42,16 @@ def test_a_level_is_one_level_and_its_own(one: str, other: str) -> None:
     assert not set(made) & set("/+#\0")
     assert made[0] not in "$_"
     assert (made == level(other)) == (one == other)
+
+
+@given(st.text(max_size=40))
+def test_a_level_can_be_read_back(text: str) -> None:
+    assert unlevel(level(text)) == text
+
+
+@pytest.mark.parametrize("text", ["%zz", "a%2", "%41", "%C3", "_x", "$x", "a/b", "a+", "%%"])
+def test_what_is_no_level_is_not_read(text: str) -> None:
+    assert unlevel(text) is None
 
 
 def test_no_device_can_pose_as_a_gateway() -> None:
@@ -141,126 +149,20 @@ def test_birth_names_every_feature_that_data_has() -> None:
 def test_the_document_s_examples_are_what_the_code_publishes(root_dir: Path) -> None:
     text = (root_dir / "docs/topics.md").read_text()
     examples = re.findall(r"^```json\n(.*?)\n```$", text, re.DOTALL | re.MULTILINE)
-    kinds = (topics.Data, topics.Event, topics.Gap, topics.State, topics.Birth)
+    kinds = (
+        topics.Data, list[topics.Data], topics.Event, topics.Gap, topics.State, topics.Birth,
+        topics.Replay, topics.ReplayAnswer, topics.Request, topics.Answer, topics.Answer,
+    )  # fmt: skip
     assert len(examples) == len(kinds)
     for example, kind in zip(examples, kinds, strict=True):
         made = msgspec.json.decode(example, type=kind)  # unknown types and missing keys raise
-        assert json.loads(msgspec.json.encode(made)) == json.loads(example), "unknown keys"
+        known = json.loads(msgspec.json.encode(made))
+        said = json.loads(example)
+        if kind in (topics.Replay, topics.Request):
+            known = {key: value for key, value in known.items() if value is not None}
+        assert known == said, "unknown keys"
     for name in topics.DeviceTopics._fields:
         assert f"/{name}` |" in text
-
-
-# --- the lane ---------------------------------------------------------------------------------
-
-
-def stored(key: int) -> Stored:
-    return Stored(key, readings.record(readings.description(channels=(CURRENT,)), key, {}))
-
-
-class LaneMachine(RuleBasedStateMachine):
-    """Any order of reading, sending, answering and losing the connection."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lane = Lane(refused_max=3)
-        self.now = 0.0
-        self.next_id = 1
-        self.taken: list[int] = []
-        self.flying: list[int] = []
-        self.arrived: set[int] = set()
-        self.last_first_try = 0
-        self.tried: set[int] = set()
-
-    @precondition(lambda self: self.lane.wants_more)
-    @rule(sizes=st.lists(st.integers(1, 3), min_size=1, max_size=4))
-    def read(self, sizes: list[int]) -> None:
-        batch = []
-        for step in sizes:  # ids rise, with holes
-            self.next_id += step
-            batch.append(stored(self.next_id))
-            self.taken.append(self.next_id)
-        self.lane.take(batch)
-
-    @rule()
-    def send(self) -> None:
-        found = self.lane.next(self.now)
-        if found is None:
-            return
-        assert found.id not in self.flying, "sent twice on one connection"
-        assert found.id not in self.arrived
-        if found.id not in self.tried:
-            assert found.id > self.last_first_try, "out of order"
-            self.last_first_try = found.id
-            self.tried.add(found.id)
-        self.flying.append(found.id)
-
-    @precondition(lambda self: self.flying)
-    @rule(data=st.data(), ok=st.booleans())
-    def answer(self, data: st.DataObject, ok: bool) -> None:
-        key = data.draw(st.sampled_from(self.flying))
-        self.flying.remove(key)
-        if ok:
-            self.arrived.add(key)
-            self.lane.delivered(key)
-        else:
-            assert 0 < self.lane.refuse(key, self.now) <= RETRY_MAX_S
-
-    @rule(seconds=st.sampled_from([0.1, 5.0, 400.0]))
-    def wait(self, seconds: float) -> None:
-        self.now += seconds
-
-    @rule()
-    def lose_the_connection(self) -> None:
-        self.flying.clear()
-        self.lane.restart()
-
-    @invariant()
-    def the_cursor_passes_nothing_that_did_not_arrive(self) -> None:
-        missing = [key for key in self.taken if key not in self.arrived]
-        expected = missing[0] - 1 if missing else (self.taken[-1] if self.taken else 0)
-        assert self.lane.done == expected
-        assert self.lane.open == len(missing)
-
-    def teardown(self) -> None:
-        """A broker that takes everything gets everything."""
-        for _ in range(1000):
-            self.now += RETRY_MAX_S
-            found = self.lane.next(self.now)
-            if found is None:
-                break
-            self.flying.append(found.id)
-        for key in self.flying:
-            self.lane.delivered(key)
-            self.arrived.add(key)
-        assert self.arrived == set(self.taken)
-
-
-TestLane = LaneMachine.TestCase
-
-
-def test_refused_items_are_tried_again_ever_more_rarely_and_stop_the_reading() -> None:
-    lane = Lane(refused_max=2)
-    lane.take([stored(1), stored(2), stored(3)])
-    assert [lane.next(0.0), lane.next(0.0), lane.next(0.0)] == [stored(n) for n in (1, 2, 3)]
-    assert lane.wants_more
-    waits = []
-    now = 0.0
-    lane.delivered(2)
-    for _ in range(8):
-        waits.append(lane.refuse(1, now))
-        assert lane.next(now + waits[-1] - 0.01) is None
-        now += waits[-1]
-        assert lane.next_due_s() == now
-        assert lane.next(now) == stored(1)
-        assert lane.next(now) is None, "one try at a time"
-    assert waits == [5, 10, 20, 40, 80, 160, 300, 300]
-    lane.refuse(1, now)
-    lane.refuse(3, now)
-    assert not lane.wants_more
-    assert lane.done == 0
-    lane.delivered(1)
-    assert lane.done == 2
-    assert lane.wants_more
 
 
 def test_retained_sends_what_changed_and_all_on_a_new_connection() -> None:

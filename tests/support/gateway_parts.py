@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 from clampgateway.committer import Committer, StoreThread
 from clampgateway.descriptions import Descriptions
 from clampgateway.devices import Devices, MachineState
 from clampgateway.feed import BridgeContext, Feed
+from clampgateway.link.commands import Answer
 from clampgateway.model import Description, Identity, Item
 from clampgateway.store import Store
 from clampwire.codec import Codec
@@ -38,11 +39,27 @@ class GatewayParts:
             mono,
             store.cursors(),
             store.last_id(),
+            parked=store.parked(),
         )
         self.committer = Committer(self.thread, self.feed, 0.02)
+        self.asked: list[tuple[str, str, Mapping[str, object]]] = []
         self.context = BridgeContext(
-            SITE, GATEWAY_ID, self.devices, self.feed, self.thread.assign, mono, utc_ms
+            SITE,
+            GATEWAY_ID,
+            self.devices,
+            self.feed,
+            self.thread.assign,
+            mono,
+            utc_ms,
+            self.thread.read_range,
+            self.thread.read_ids,
+            self._command,
         )
+
+    async def _command(self, device: str, name: str, args: Mapping[str, object]) -> Answer:
+        """A device that does what it is told, and says what that was."""
+        self.asked.append((device, name, args))
+        return Answer(len(self.asked), "ok", {"did": name, **args})
 
     def describe(
         self, about: Description, identity: Identity | None = None, *, online: bool = True

@@ -39,6 +39,16 @@ class Subscriber:
         """The record numbers of these messages, in order of arrival."""
         return [each.content["seq"] for each in self.on(end)]
 
+    def records(self, start: str = "") -> list[dict[str, Any]]:
+        """All records of topics that begin so, live ones and those in arrays, as they came."""
+        found: list[dict[str, Any]] = []
+        for each in self.messages:
+            if each.topic.startswith(start) and each.topic.endswith("/data"):
+                found.append(each.content)
+            elif each.topic.startswith(start) and each.topic.endswith("/history"):
+                found += each.content
+        return found
+
     def last(self, end: str) -> bytes | None:
         """The newest payload of such a topic."""
         found = self.on(end)

@@ -12,7 +12,7 @@ from math import nan
 import msgspec
 
 from clampgateway import topics
-from clampgateway.bridges.mqtt import lane
+from clampgateway.bridges.mqtt import closed, gate, live
 from clampgateway.model import (
     GAP_REASONS,
     Channel,
@@ -23,6 +23,7 @@ from clampgateway.model import (
     Identity,
     Reading,
 )
+from clamptools.gendocs_topics_text import TEXT
 from clampwire import messages
 
 _DEVICE, _GATEWAY_ID, _SITE = "e66138935f3a2b21", "pi-hall", "hall"
@@ -45,6 +46,9 @@ _DATA_KEYS = {
     "measured. A feature may be absent",
     "cf": "Flags by channel, with `bad` for one that could not be measured. Absent if there are "
     "none",
+    "before": "Only of a condensed record: so many numbers before its own are in it, too, and "
+    "will not come by themselves",
+    "rev": "How often the time was corrected; absent if never",
 }
 _EVENT_KEYS = {
     "t": "When, UTC, ms since 1970; `null` while the gateway does not know UTC",
@@ -57,6 +61,7 @@ _EVENT_KEYS = {
     + ", ".join(f"{code} {word}" for code, word in messages.MACHINE_STATES)
     + "; of an input: its new value",
     "text": "Why, or what",
+    "rev": "As in `data`",
 }
 _GAP_KEYS = {
     "t": "When it was told",
@@ -72,6 +77,7 @@ _GAP_KEYS = {
     "to": "Its end",
     "samples": "Samples that are missing, where they are counted",
     "of_boot": "Power-up whose numbers these are, not always that of the gap",
+    "rev": "As in `data`",
 }
 _STATE_KEYS = {
     "machine": "What the device is clamped on: the name it was given, or its id",
@@ -104,19 +110,63 @@ _CHANNEL_KEYS = {
     "features": "Key and unit of each number in `data`",
 }
 
+_REPLAY_KEYS = {
+    "boot": "Power-up",
+    "first": "First number",
+    "last": "Last number; 4294967295: to the end of the boot",
+    "id": "Yours, a text of at most 64 characters or a number; absent with correlation data",
+    "device": "Only at the gateway's own topic, which names none",
+}
+_REPLAY_ANSWER_KEYS = {
+    "ok": "`true`",
+    "records": "Records that were published on `history`",
+    "events": "Events that were published on `event`",
+    "gaps": "Gaps, likewise: what is told of is lost",
+    "condensed": "Numbers that condensed records stand for beside their own",
+    "missing": "[first, last] of what the gateway does not have: it may still be in the device",
+    "id": "That of the request",
+}
+_REQUEST_KEYS = {
+    "id": "As above",
+    "args": "What the device takes with this command",
+}
+_ANSWER_KEYS = {
+    "ok": "Whether it was done",
+    "id": "That of the request",
+    "reason": "Why not, a word",
+    "error": "The same for people",
+    "answer": "What the device said",
+}
+
 
 def render() -> str:
     """The whole document."""
     description = _description()
     birth = topics.birth_payload(_GATEWAY_ID, _identity(), description)
     names = topics.Topics("clampwork", _SITE)
-    return _TEXT.format(
-        retry_first=f"{lane.RETRY_FIRST_S:g}",
-        retry_max=f"{lane.RETRY_MAX_S:g}",
+    return TEXT.format(
+        retry_first=f"{closed.RETRY_FIRST_S:g}",
+        retry_max=f"{closed.RETRY_MAX_S:g}",
+        late=live.LATE_MS // 1000,
+        rate=f"{gate.RATE_PER_S:g}",
+        payload_max=topics.PAYLOAD_MAX,
+        remembered=gate.REMEMBERED,
+        command=f"{names.device(_DEVICE).data.removesuffix('/data')}/cmd/replay",
+        gateway_command=names.commands(_GATEWAY_ID)[1].removesuffix("+") + "replay",
         base=names.device(_DEVICE).data.removesuffix("/data"),
         gateway=names.gateway_availability(_GATEWAY_ID),
         data=_example(topics.data_payload(_reading(), description)),
         data_keys=_table(topics.Data, _DATA_KEYS),
+        history=_example(topics.history_payload(_history(description))),
+        replay=_request(topics.Replay(17, 81170, 81229, "r-1")),
+        replay_keys=_table(topics.Replay, _REPLAY_KEYS),
+        replay_answer=_example(topics.answer_payload(_replay_answer())),
+        replay_answer_keys=_table(topics.ReplayAnswer, _REPLAY_ANSWER_KEYS),
+        request=_request(topics.Request("w-1", {"channel": "current1"})),
+        request_keys=_table(topics.Request, _REQUEST_KEYS),
+        answer=_example(topics.answer_payload(_answer())),
+        refusal=_example(topics.answer_payload(_refusal())),
+        answer_keys=_table(topics.Answer, _ANSWER_KEYS),
         event=_example(topics.event_payload(_event())),
         event_keys=_table(topics.Event, _EVENT_KEYS),
         gap=_example(topics.gap_payload(_gap())),
@@ -156,6 +206,35 @@ def _reading() -> Reading:
         },
         {"vibration1": ("below_floor",)},
     )  # fmt: skip
+
+
+def _history(description: Description) -> list[bytes]:
+    reading = _reading()
+    condensed = reading._replace(dur_ms=10_000, seq=reading.seq - 1, t_ms=_T_MS - 1000, before=9)
+    return [
+        topics.data_payload(condensed, description),
+        topics.data_payload(reading, description, 1),
+    ]
+
+
+def _replay_answer() -> topics.ReplayAnswer:
+    return topics.ReplayAnswer(
+        ok=True, records=48, events=2, gaps=0, condensed=0, missing=[[81220, 81229]], id="r-1"
+    )
+
+
+def _answer() -> topics.Answer:
+    return topics.Answer(ok=True, id="w-1", answer={"state": "idle", "why": "current1 0.4 A"})
+
+
+def _refusal() -> topics.Answer:
+    text = "reset is not in allow_commands of this gateway"
+    return topics.Answer(ok=False, reason="not_allowed", error=text)
+
+
+def _request(request: topics.Replay | topics.Request) -> str:
+    content = json.loads(msgspec.json.encode(request))
+    return _example(json.dumps({k: v for k, v in content.items() if v is not None}).encode())
 
 
 def _event() -> EventReading:
@@ -201,93 +280,3 @@ def _description() -> Description:
             channel(1, "vibration1", "vibration", "m/s²", "a:m/s²", "v_x:mm/s"),
         ),
     )
-
-
-_TEXT = """# MQTT topics
-
-Generated from `clampgateway/topics.py` and `clamptools/gendocs_topics.py` by `make docs`; do not
-edit. Every payload shown is one that the gateway's own code made.
-
-Everything is published at QoS 1, as JSON in UTF-8, below `<root>/<site>`; the root is `clampwork`
-unless configured. For a device:
-
-| topic | retained | what |
-| --- | --- | --- |
-| `{base}/birth` | yes | what the device is and what it measures |
-| `{base}/availability` | yes | `online` or `offline`, as plain text |
-| `{base}/state` | yes | what its machine does |
-| `{base}/data` | no | one record: all channels of one interval |
-| `{base}/event` | no | a change at its own millisecond, a fault, a gap |
-| `{gateway}` | yes | `online` or `offline`: the gateway itself, by its will when it dies |
-
-A device is online if its gateway is and it is. In names, `%`, `/`, `+`, `#` and control
-characters, and a `_` or `$` at the start, are written as `%` and two hex digits.
-
-```sh
-mosquitto_sub -h localhost -q 1 -v -t 'clampwork/#'
-```
-
-## What a subscriber can rely on
-
-- Every record, event and gap is published until the broker has acknowledged it, over broken
-  connections and restarts of the gateway. It may therefore come more than once: the same `boot`
-  and `seq` of a device always carry the same content, and name it for ever. Keep the first.
-- On one connection they come in the order in which the gateway committed them, which is the
-  device's own order except after an outage of its link.
-- `seq` has no holes within a `boot`. One that is missing is covered by a `gap` event that names
-  it, or is still in the device, the gateway or the broker. A device that loses power takes what
-  it had not delivered with it (its spool is in RAM): the next `boot` begins then, with a
-  `started` event.
-- `birth` comes before the first record that needs it. All retained topics are published again at
-  every connection of the gateway, so a broker that lost them gets them back.
-- With MQTT 5 the broker says whether it took a message. One that it refuses (an access list, a
-  quota) is reported, counted, and tried again after {retry_first} s and then ever more rarely, at
-  least every {retry_max} s, while others pass it; never as if it had been taken. With
-  `protocol = "3.1.1"` a refusal cannot be told from success: such a message is lost without a
-  sign.
-- What the gateway itself cannot read (its description was lost with a damaged store) is counted
-  and logged there, and not published.
-- An acknowledgement is no promise of the broker to keep a message. One that is killed with
-  default settings forgets what it had queued.
-
-To lose nothing, subscribe at QoS 1 with a session that outlives the connection (a fixed client
-id; MQTT 5: a session expiry; 3.1.1: clean session off).
-
-## data
-
-{data}
-
-{data_keys}
-
-Keys carry no units: `birth` has them. A number is as short as the device's resolution.
-
-## event
-
-{event}
-
-{event_keys}
-
-### A gap
-
-What is missing is said, with the reason.
-
-{gap}
-
-{gap_keys}
-
-## state
-
-{state}
-
-{state_keys}
-
-## birth
-
-{birth}
-
-{birth_keys}
-
-A channel:
-
-{channel_keys}
-"""

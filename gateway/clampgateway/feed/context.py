@@ -4,10 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn, Protocol
 
 from clampgateway.devices import Devices
 from clampgateway.feed.feed import Feed
+from clampgateway.model import GatewayError, Stored
+
+
+class LedgerView(Protocol):
+    """Completeness of each device, as a payload of the retained topic."""
+
+    def watch(self, callback: Callable[[str], None]) -> Callable[[], None]:
+        """Call `callback(device)` at every change; returns how to stop it."""
+        ...
+
+    def payload(self, device: str) -> bytes:
+        """What is published of a device; empty if there is nothing."""
+        ...
+
+
+class CommandAnswer(Protocol):
+    """A device's answer: `status` is "ok" or why not."""
+
+    @property
+    def status(self) -> str: ...
+
+    @property
+    def body(self) -> dict[str, Any]: ...
+
+
+async def _not_given(*what: object) -> NoReturn:
+    raise GatewayError(f"this bridge was given nothing to ask for {what}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +42,9 @@ class BridgeContext:
     """What a bridge gets. `assign(table, scope, key, lowest, highest)` gives lasting numbers.
 
     `mono` is the monotonic clock in seconds (that of `Device.reading_mono`); `utc_ms` is 0 while
-    UTC is not known. `command(device, name, args)` gives a device a command and returns its answer
-    or raises GatewayError; None where there are no links.
+    UTC is not known. `read_range(device, boot, first, last, after_seq, limit)` and
+    `read_ids(device, kinds, after_id, up_to_id, limit)` read the log; `command(device, name,
+    args)` asks a device.
     """
 
     site: str
@@ -26,4 +54,7 @@ class BridgeContext:
     assign: Callable[[str, str, str, int, int], Awaitable[int]]
     mono: Callable[[], float]
     utc_ms: Callable[[], int]
-    command: Callable[[str, str, Mapping[str, Any]], Awaitable[Any]] | None = None
+    read_range: Callable[[str, int, int, int, int, int], Awaitable[list[Stored]]] = _not_given
+    read_ids: Callable[[str, int, int, int, int], Awaitable[list[Stored]]] = _not_given
+    command: Callable[[str, str, Mapping[str, object]], Awaitable[CommandAnswer]] = _not_given
+    ledger: LedgerView | None = None

@@ -179,7 +179,7 @@ class Feed:
         except ValueError as error:
             raise FeedError(f"{where}: does not fit its description: {error}") from error
 
-    async def description(self, device: str, crc: int) -> Description | None:
+    def description(self, device: str, crc: int) -> Description | None:
         """The description an item was made under; None if it was lost with a damaged store."""
         return self._descriptions.get(device, crc)
 

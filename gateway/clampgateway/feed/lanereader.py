@@ -92,8 +92,8 @@ class LaneReader:
 
         ([], 0) if there is none.
         """
-        span = self.lanes.span
-        if span is None or after >= span.to:
+        span = self.lanes.span_after(after)
+        if span is None:
             return [], 0
         items = await self._feed.after(max(span.after, after), limit)
         if not items or items[-1].id > span.to:

@@ -101,6 +101,10 @@ class Lanes:
         """The oldest backlog."""
         return self._spans[0] if self._spans else None
 
+    def span_after(self, number: int) -> Span | None:
+        """The oldest backlog that reaches behind this id."""
+        return next((span for span in self._spans if span.to > number), None)
+
     def backlog_done(self, up_to: int) -> None:
         """Of the oldest backlog, all up to this id is delivered or put aside."""
         if self._spans:

@@ -54,6 +54,7 @@ class Ranges:
         self._growing: dict[tuple[str, str, int], Range] = {}
         self._durable: tuple[Parked, ...] | None = ()
         self.count = 0
+        self.ready = 0  # of them, those that wait for their turn
         self.joined = 0
 
     def __iter__(self) -> Iterator[Range]:
@@ -104,12 +105,16 @@ class Ranges:
             self._join_some()
         return each
 
-    def mark(self, device: str, number: int) -> Range:
-        """Put one item aside that stands for others."""
-        each = Range("", device, MARKER, number, number, 0)
+    def apart(self, topic: str, device: str, kinds: int, number: int, reason: int) -> Range:
+        """Put a single item aside, even out of a range that is being delivered."""
+        each = Range(topic, device, kinds, number, number, reason)
         each.items = 1
         self._enter(each)
         return each
+
+    def mark(self, device: str, number: int) -> Range:
+        """Put one item aside that stands for others."""
+        return self.apart("", device, MARKER, number, 0)
 
     def covers(self, device: str, kind: int, number: int) -> bool:
         """Whether this item is put aside already."""
@@ -155,16 +160,21 @@ class Ranges:
     def refuse(self, each: Range, topic: str, reason: int) -> None:
         """The broker refuses the topic that a range needs."""
         self._seal(each)
+        self.ready += bool(each.topic) - bool(topic)
         each.topic, each.reason = topic, reason
         self._durable = None
 
     def reopen(self, topic: str) -> int:
         """The broker takes a topic again: its ranges wait for their turn. Returns how many."""
-        found = [each for each in self if each.topic == topic]
+        return self._release([each for each in self if each.topic == topic])
+
+    def retry(self, reason: int) -> int:
+        """What was refused for this reason waits for its turn again. Returns how many ranges."""
+        return self._release([each for each in self if each.topic and each.reason == reason])
+
+    def _release(self, found: list[Range]) -> int:
         for each in found:
-            self._seal(each)
-            each.topic, each.reason = "", 0
-            self._durable = None
+            self.refuse(each, "", 0)
         return len(found)
 
     def oldest(self, topic: str) -> Range | None:
@@ -190,6 +200,7 @@ class Ranges:
     def _enter(self, each: Range) -> None:
         self._by_device.setdefault(each.device, []).append(each)
         self.count += 1
+        self.ready += not each.topic
         self._durable = None
 
     def _remove(self, each: Range) -> None:
@@ -199,6 +210,7 @@ class Ranges:
         if not ranges:
             del self._by_device[each.device]
         self.count -= 1
+        self.ready -= not each.topic
         self._durable = None
 
     def _join_some(self) -> None:

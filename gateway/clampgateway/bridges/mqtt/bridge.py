@@ -1,66 +1,43 @@
-"""The MQTT bridge: every committed item once in order, and what is true now as retained messages.
+"""The MQTT bridge: every committed item, live or as history, and what is true now as retained.
 
-Owns the settings, what is published when, and the cursor "mqtt": it moves on after the PUBACK.
-The connection is `mqttsession`, names and payloads are `topics`.
+Owns the one loop that serves a connection, and who of the lanes has its turn when. What a lane
+sends is its own; names and payloads are `topics`; the connection is `mqttsession`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections import Counter
 from functools import partial
-from typing import Annotated, Any, Literal
-
-from pydantic import AfterValidator, Field
+from typing import Any
 
 from clampgateway import topics
-from clampgateway.bridges.mqtt.lane import Lane
+from clampgateway.bridges.mqtt.closed import ClosedTopics
+from clampgateway.bridges.mqtt.commands import Commands
+from clampgateway.bridges.mqtt.gate import Gate
+from clampgateway.bridges.mqtt.history import HistoryLane
+from clampgateway.bridges.mqtt.live import LiveLane
+from clampgateway.bridges.mqtt.pace import Pace
 from clampgateway.bridges.mqtt.retained import Retained
-from clampgateway.config import Wrong
-from clampgateway.config.settings import LOOPBACK, Port, SecretFile, Settings
+from clampgateway.bridges.mqtt.routes import Route, Routes
+from clampgateway.bridges.mqtt.settings import MqttSettings
+from clampgateway.bridges.mqtt.trials import Trials
+from clampgateway.bridges.mqtt.work import QUOTA, TOO_LARGE
 from clampgateway.devices import Device
-from clampgateway.feed import BridgeContext
-from clampgateway.model import (
-    EVENT,
-    RECORD,
-    Description,
-    Stored,
-    decode_event,
-    decode_gap,
-    decode_record,
-)
-from clampgateway.mqttsession import REFUSED, Broker, Connection, MqttSession, Will
-from clampgateway.topics import OFFLINE, ONLINE, DeviceTopics, Topics
+from clampgateway.feed import BridgeContext, LaneReader
+from clampgateway.model import Description
+from clampgateway.mqttsession import REFUSED, Connection, MqttSession, Will
+from clampgateway.topics import OFFLINE, ONLINE, Topics
 
 _log = logging.getLogger(__name__)
 
 CURSOR = "mqtt"
-BATCH = 100
-
-
-def _root(text: str) -> str:
-    if not topics.is_root(text):
-        raise Wrong(f"is {text!r}, must be a topic without + and #", 'for example "clampwork"')
-    return text
-
-
-class MqttSettings(Settings):
-    host: str = LOOPBACK
-    port: Port = 1883
-    protocol: Annotated[
-        Literal["5", "3.1.1"],
-        Field(description="3.1.1 cannot tell a message that was refused from one that was taken"),
-    ] = "5"
-    root: Annotated[str, AfterValidator(_root)] = "clampwork"
-    client_id: Annotated[str | None, Field(description="clampwork-<gateway id> unless given")] = (
-        None
-    )
-    username: str | None = None
-    password_file: SecretFile | None = None
-    keepalive_s: Annotated[int, Field(ge=5, le=3600)] = 30
-    window: Annotated[int, Field(ge=1, le=1000, description="messages in flight")] = 20
+# How often the lanes look whether live is too far behind, at least.
+LOOK_S = 1.0
+# What of the history is already read is sent before a farewell, for so long.
+FAREWELL_HISTORY_S = 0.5
+PARKED_SHOWN = 20
 
 
 class MqttBridge:
@@ -69,66 +46,88 @@ class MqttBridge:
     Settings = MqttSettings
 
     def __init__(self, settings: MqttSettings, context: BridgeContext) -> None:
+        self._settings = settings
         self._context = context
         self._topics = Topics(settings.root, context.site)
-        self._by_device: dict[str, DeviceTopics] = {}
         self._availability = self._topics.gateway_availability(context.gateway_id)
-        self._reader = context.feed.reader(CURSOR)
-        self._reading: asyncio.Task[list[Stored]] | None = None
-        self._lane = Lane()
         self._retained = Retained()
         self._wake = asyncio.Event()
-        self._published: Counter[str] = Counter()
+        self._stalled = False
+        self._counts: Counter[str] = Counter()
         self._reasons: Counter[int] = Counter()
-        self._unreadable = 0
-        password = settings.password_file
-        broker = Broker(
-            settings.host,
-            settings.port,
-            settings.client_id or f"clampwork-{context.gateway_id}",
-            settings.protocol,
-            settings.username,
-            password.read_text().rstrip("\r\n") if password is not None else None,
-            settings.keepalive_s,
-            settings.window,
+        self._closed = ClosedTopics()
+        self._pace = Pace(settings.history_records_per_s, settings.history_bytes)
+        self._routes = Routes(context, self._topics, self._introduce)
+        gate = Gate(self._topics, context.gateway_id, settings.allow_commands)
+        self._commands = Commands(
+            context, self._topics, gate, lambda: self._history.replays, self._wake.set
         )
+        self._build(context.feed.lane_reader(CURSOR))
+        brokers = settings.brokers(context.gateway_id)
         will = Will(self._availability, OFFLINE)
-        self._session = MqttSession(broker, lambda: will, context.mono)
+        self._session = MqttSession(brokers, lambda: will, context.mono)
+        if settings.username is not None and not settings.tls:
+            _log.warning("the password goes over the network as plain text: set mqtt.tls = true")
+
+    def _build(self, reader: LaneReader) -> None:
+        self._reader = reader
+        reader.on_news = self._wake.set
+        context, counts = self._context, self._counts
+        self._live = LiveLane(
+            reader,
+            self._routes,
+            self._closed,
+            self._pace,
+            counts,
+            self._refused,
+            self._room,
+            context.utc_ms,
+            context.mono,
+        )
+        self._history = HistoryLane(
+            reader,
+            context,
+            self._routes,
+            self._closed,
+            self._pace,
+            counts,
+            self._refused,
+            self._wake.set,
+        )
+        self._trials = Trials(
+            reader, context, self._routes, self._closed, counts, self._refused, self._wake.set
+        )
 
     async def run(self) -> None:
         """Publishes until cancelled. A new run goes on behind what was acknowledged."""
-        self._reader = self._context.feed.reader(CURSOR)
-        self._lane = Lane()
-        unwatch = self._context.devices.watch(self._on_change)
+        self._build(self._context.feed.lane_reader(CURSOR))
+        ledger = self._context.ledger
+        unwatch = [self._context.devices.watch(self._on_change)]
+        if ledger is not None:
+            unwatch.append(ledger.watch(self._on_ledger))
         try:
             for device in self._context.devices:
                 for what in ("description", "online", "state"):
                     self._on_change(device, what)
+                self._on_ledger(device.key)
             await self._session.run(self._serve, self._farewell)
         finally:
-            unwatch()
-            if self._reading is not None:
-                self._reading.cancel()
-                self._reading = None
-
-    def stats(self) -> dict[str, Any]:
-        """The session's counters and this bridge's."""
-        return {
-            **self._session.stats(),
-            "records": self._published["data"],
-            "events": self._published["event"],
-            "retained": self._published["retained"],
-            "waiting": self._lane.open,
-            "waiting_refused": self._lane.refused,
-            "retained_unsent": self._retained.unsent,
-            "unreadable": self._unreadable,
-            "reasons": {f"0x{code:02X}": count for code, count in sorted(self._reasons.items())},
-        }
+            self._commands.stop()
+            self._history.stop()
+            self._trials.stop()
+            for stop in unwatch:
+                stop()
 
     # --- what is true now -----------------------------------------------------------------------
 
     def _on_change(self, device: Device, what: str) -> None:
-        names = self._of(device.key)
+        names = self._routes.at(device.key).topics
+        if what == "removed":
+            self._routes.forget(device.key)
+            for topic in names.retained:
+                self._retained.remove(topic)
+            self._wake.set()
+            return
         if what in ("identity", "description") and device.description is not None:
             if device.identity is not None:
                 birth = topics.birth_payload(
@@ -144,124 +143,196 @@ class MqttBridge:
                 names.state, topics.state_payload(machine, state.state, state.since_ms, state.why)
             )
 
+    def _on_ledger(self, device: str) -> None:
+        ledger = self._context.ledger
+        payload = ledger.payload(device) if ledger is not None else b""
+        if payload:
+            self._want(self._routes.at(device).topics.ledger, payload)
+
+    def _introduce(self, route: Route, description: Description) -> None:
+        """No data without a birth: of a device that has not come back since our start, too."""
+        if route.topics.birth not in self._retained:
+            birth = topics.birth_payload(self._context.gateway_id, None, description)
+            self._want(route.topics.birth, birth)
+        if route.topics.availability not in self._retained:
+            self._want(route.topics.availability, OFFLINE)
+
     def _want(self, topic: str, payload: bytes) -> None:
         if self._retained.set(topic, payload):
             self._wake.set()
 
-    def _of(self, device: str) -> DeviceTopics:
-        if device not in self._by_device:
-            self._by_device[device] = self._topics.device(device)
-        return self._by_device[device]
-
-    # --- sending --------------------------------------------------------------------------------
+    # --- serving --------------------------------------------------------------------------------
 
     async def _serve(self, connection: Connection) -> None:
-        self._lane.restart()
+        self._live.restart()
+        self._history.restart()
+        self._pace.restart()
+        self._trials.restart(self._context.mono())
         self._retained.set(self._availability, ONLINE)
         self._retained.restart()
-        while True:
-            await self._send_retained(connection)
-            await self._send_items(connection)
-            await self._wait()
+        subscribing = asyncio.create_task(self._commands.serve(connection), name="mqtt commands")
+        try:
+            while True:
+                if self._turn(connection):
+                    await asyncio.sleep(0)
+                else:
+                    await self._wait()
+        finally:
+            subscribing.cancel()
 
-    async def _send_retained(self, connection: Connection) -> None:
-        while (found := self._retained.next(self._context.mono())) is not None:
+    def _turn(self, connection: Connection) -> bool:
+        """Sends what may go now; whether there is more. Raises SessionLost."""
+        now_s = self._context.mono()
+        self._stalled = True
+        if not self._send_retained(connection, now_s):
+            return False
+        self._stalled = False
+        if self._pace.paused(now_s):
+            return False
+        self._stalled = not self._live.pump(connection)
+        if self._retained.unsent and self._retained.next_due_s() <= now_s:
+            return True  # of a device that was met just now
+        if self._stalled:
+            return False
+        self._trials.pump(connection, now_s)
+        return self._history.pump(connection, now_s)
+
+    def _send_retained(self, connection: Connection, now_s: float) -> bool:
+        """Whether all that is due is sent."""
+        while connection.has_room:
+            found = self._retained.next(now_s)
+            if found is None:
+                return True
             topic, payload = found
-            await connection.room()
-            connection.send(topic, payload, partial(self._answered_retained, topic), retain=True)
+            connection.send(
+                topic, payload, partial(self._answered_retained, topic, payload), retain=True
+            )
+        return self._retained.next_due_s() > now_s
 
-    async def _send_items(self, connection: Connection) -> None:
-        while (stored := self._lane.next(self._context.mono())) is not None:
-            message = await self._message(stored)
-            if message is None:
-                self._delivered(stored.id)
-                continue
-            if self._retained.unsent:
-                await self._send_retained(connection)
-            await connection.room()
-            lane, topic, payload = message
-            connection.send(topic, payload, partial(self._answered, stored, lane, topic))
+    def _room(self) -> None:
+        """An answer came: whoever waits for room may go on."""
+        if self._stalled:
+            self._stalled = False
+            self._wake.set()
 
     async def _wait(self) -> None:
-        """Waits for new items, a change, an answer that matters, or the time of a next try."""
-        if self._reading is None and self._lane.wants_more:
-            reading = self._reading = asyncio.create_task(self._reader.batch(BATCH))
-            reading.add_done_callback(lambda _task: self._wake.set())
-        due_s = min(self._lane.next_due_s(), self._retained.next_due_s())
-        wait_s = due_s - self._context.mono()
-        if wait_s > 0 and not (self._reading is not None and self._reading.done()):
-            with contextlib.suppress(TimeoutError):  # time for the next try
-                async with asyncio.timeout(None if wait_s == float("inf") else wait_s):
-                    await self._wake.wait()
-        self._wake.clear()
-        if self._reading is not None and self._reading.done():
-            reading, self._reading = self._reading, None
-            self._lane.take(reading.result())
-
-    async def _message(self, stored: Stored) -> tuple[str, str, bytes] | None:
-        """(counter, topic, payload) of an item; None for one that cannot be read."""
-        item = stored.item
-        names = self._of(item.device)
-        description = await self._context.feed.description(item.device, item.describe_crc)
-        try:
-            if item.kind == EVENT:
-                return "event", names.event, topics.event_payload(decode_event(item, description))
-            if item.kind != RECORD:
-                return "event", names.event, topics.gap_payload(decode_gap(item, description))
-            if description is not None:
-                self._introduce(names, description)
-                reading = decode_record(item, description)
-                return "data", names.data, topics.data_payload(reading, description)
-            why = f"no description {item.describe_crc:08x}"
-        except ValueError as error:
-            why = str(error)
-        self._unreadable += 1
-        _log.error(
-            "an item cannot be published: device=%s boot=%d seq=%d: %s",
-            item.device,
-            item.boot,
-            item.seq,
-            why,
+        """Waits for news, an answer that matters, or the time of a next try."""
+        now_s = self._context.mono()
+        due_s = min(
+            now_s + LOOK_S,
+            self._closed.next_due_s(),
+            self._retained.next_due_s(),
+            self._pace.due_s() if self._history.waits else now_s + LOOK_S,
         )
-        return None
-
-    def _introduce(self, names: DeviceTopics, description: Description) -> None:
-        """No data without a birth: of a device that has not come back since our start, too."""
-        if names.birth not in self._retained:
-            birth = topics.birth_payload(self._context.gateway_id, None, description)
-            self._want(names.birth, birth)
-        if names.availability not in self._retained:
-            self._want(names.availability, OFFLINE)
+        if self._pace.paused(now_s):
+            due_s = max(due_s, self._pace.paused_until_s)
+        loop = asyncio.get_running_loop()
+        alarm = loop.call_later(max(0.0, due_s - now_s), self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            alarm.cancel()
+        self._wake.clear()
 
     # --- answers --------------------------------------------------------------------------------
 
-    def _answered(self, stored: Stored, lane: str, topic: str, code: int) -> None:
+    def _answered_retained(self, topic: str, payload: bytes, code: int) -> None:
+        self._room()
         if code < REFUSED:
-            self._published[lane] += 1
-            self._delivered(stored.id)
-            return
-        self._lane.refuse(stored.id, self._context.mono())
-        self._refused(topic, code)
-
-    def _answered_retained(self, topic: str, code: int) -> None:
-        if code < REFUSED:
-            self._published["retained"] += 1
+            self._counts["retained"] += 1
+            self._retained.taken(topic, payload)
             return
         self._retained.refuse(topic, self._context.mono())
-        self._refused(topic, code)
-
-    def _refused(self, topic: str, code: int) -> None:
         self._reasons[code] += 1
         self._wake.set()
         _log.error("the broker refuses topic=%s reason=0x%02X; tried again later", topic, code)
 
-    def _delivered(self, key: int) -> None:
-        before = self._lane.done
-        self._lane.delivered(key)
-        if self._lane.done != before:
-            self._reader.done(self._lane.done)
+    def _refused(self, route: Route, topic: str, code: int) -> None:
+        """The broker did not take something: quota and size are of messages, others of topics."""
+        self._reasons[code] += 1
+        self._wake.set()
+        if code == TOO_LARGE:
+            _log.error("too large for the broker, put aside topic=%s", topic)
+        elif code == QUOTA:
+            _log.warning("the broker says that it is too much topic=%s", topic)
+        elif self._closed.refuse(topic, code, self._context.mono()):
+            _log.error(
+                "the broker refuses topic=%s reason=0x%02X; what is for it waits, one is tried"
+                " now and then device=%s",
+                topic,
+                code,
+                route.device,
+            )
 
     async def _farewell(self, connection: Connection) -> None:
+        until_s = self._context.mono() + FAREWELL_HISTORY_S
+        while self._context.mono() < until_s:
+            # What was read goes out, so that the cursors are where the messages are.
+            if not self._history.pump(connection, self._context.mono(), reading=False):
+                if not connection.in_flight:
+                    break
+                await asyncio.sleep(0.005)
+            else:
+                await asyncio.sleep(0)
         await connection.drained()
         self._retained.set(self._availability, OFFLINE)
         await connection.publish(self._availability, OFFLINE, retain=True)
+
+    # --- what operators see ---------------------------------------------------------------------
+
+    def stats(self) -> dict[str, Any]:
+        """The session's counters and this bridge's."""
+        lanes = self._reader.lanes
+        counts = self._counts
+        parked = [each for each in lanes.ranges if each.topic]
+        return {
+            **self._session.stats(),
+            "records": counts["data"],
+            "history": counts["history"],
+            "arrays": counts["arrays"],
+            "events": counts["event"],
+            "retained": counts["retained"],
+            "late": counts["late"],
+            "condensed": counts["condensed"],
+            "waiting": lanes.open,
+            "backlog": lanes.backlog,
+            "deferred": sum(each.items for each in lanes.ranges if not each.topic),
+            "parked": sum(each.items for each in parked),
+            "parked_topics": _by_topic(parked),
+            "left_out": self._reader.left_out,
+            "repeated_ranges": lanes.joined_spans + lanes.ranges.joined,
+            "pauses": self._pace.pauses,
+            "retained_unsent": self._retained.unsent,
+            "unreadable": self._routes.unreadable,
+            "replays": self._history.replays.done,
+            "replays_waiting": len(self._history.replays),
+            "replays_failed": self._history.replays.failed,
+            "commands": self._commands.stats(),
+            "reasons": {f"0x{code:02X}": count for code, count in sorted(self._reasons.items())},
+            "alarm": self._alarm(),
+        }
+
+    def _alarm(self) -> str:
+        """What the broker does not take, for whoever looks after it."""
+        refused = [each for each in self._reader.lanes.ranges if each.topic]
+        if not refused:
+            return ""
+        names = sorted({f"{each.topic} (0x{each.reason:02X})" for each in refused})
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        return (
+            f"the broker refuses {', '.join(names[:3])}{more}: see its access list;"
+            " what is for it waits here"
+        )
+
+
+def _by_topic(parked: list[Any]) -> dict[str, dict[str, Any]]:
+    """Reason and count of each refused topic; `exact` is false where the count is a bound."""
+    out: dict[str, dict[str, Any]] = {}
+    for each in sorted(parked, key=lambda each: each.topic):
+        if each.topic not in out and len(out) >= PARKED_SHOWN:
+            continue
+        entry = out.setdefault(each.topic, {"reason": "", "count": 0, "exact": True})
+        entry["reason"] = f"0x{each.reason:02X}"
+        entry["count"] += each.items
+        entry["exact"] = entry["exact"] and each.exact
+    return out

@@ -32,6 +32,17 @@ class Retained:
         self._unsent.setdefault(topic, 0.0)
         return True
 
+    def remove(self, topic: str) -> None:
+        """The topic shall hold nothing any more; forgotten when the broker has taken that."""
+        if topic in self._wanted:
+            self.set(topic, b"")
+
+    def taken(self, topic: str, payload: bytes) -> None:
+        """The broker has this."""
+        if not payload and self._wanted.get(topic) == b"":
+            del self._wanted[topic]
+            self._unsent.pop(topic, None)
+
     def restart(self) -> None:
         """A new connection: everything is to publish."""
         self._unsent = dict.fromkeys(self._wanted, 0.0)

@@ -1,13 +1,9 @@
-"""MQTT topics and their JSON: what is published under which name. Pure.
-
-Owns names and payloads; who publishes when is the bridge. `docs/topics.md` is made from here.
-Keys carry no units: `birth` names them.
-"""
+"""The JSON of what is published. Pure. Keys carry no units: `birth` names them."""
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Iterable
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -18,61 +14,15 @@ SCHEMA_VERSION = 1
 ONLINE, OFFLINE = b"online", b"offline"
 # Digits that a float32 of a device is worth; more would only show its binary form.
 FLOAT32_DIGITS = 7
-# A topic level may not hold these; "%" marks what replaces them.
-_ESCAPED = frozenset("%/+#") | {chr(code) for code in (*range(32), *range(127, 160))}
 _FLOAT_CODE = ord("f")
 _encode = msgspec.json.Encoder().encode
 
 
-class DeviceTopics(NamedTuple):
-    """The topics of one device."""
-
-    birth: str
-    availability: str
-    state: str
-    data: str
-    event: str
-
-
-class Topics:
-    """Topics below `<root>/<site>`. Raises ValueError for a root or site that can be no topic."""
-
-    def __init__(self, root: str, site: str) -> None:
-        if not is_root(root):
-            raise ValueError(f"MQTT root {root!r} is no topic: levels without + and #, none empty")
-        self._base = f"{root}/{level(site)}"
-
-    def device(self, key: str) -> DeviceTopics:
-        """The topics of a device."""
-        base = f"{self._base}/{level(key)}"
-        return DeviceTopics(*(f"{base}/{name}" for name in DeviceTopics._fields))
-
-    def gateway_availability(self, gateway_id: str) -> str:
-        """The gateway's own availability, which its will sets to offline."""
-        return f"{self._base}/_gateway/{level(gateway_id)}/availability"
-
-
-def is_root(text: str) -> bool:
-    """Whether `text` can begin a topic: one or more levels, none empty, no wildcard, no $."""
-    levels = text.split("/")
-    return not text.startswith("$") and all(
-        each and not (set(each) & (_ESCAPED - {"%"})) for each in levels
-    )
-
-
-def level(text: str) -> str:
-    """`text` as one topic level: what MQTT forbids, and a leading _ or $, as %XX; "" as %."""
-    out = "".join(
-        "".join(f"%{byte:02X}" for byte in char.encode())
-        if char in _ESCAPED or (at == 0 and char in "_$")
-        else char
-        for at, char in enumerate(text)
-    )
-    return out or "%"
-
-
 class Data(Struct):
-    """`data`. `cf` names the flags of single channels and is left out when none has any."""
+    """`data`, and each element of `history`. What follows `ch` is left out where it says nothing:
+    `cf`, the flags of single channels; `before`, how many numbers a condensed one stands for
+    beside its own; `rev`, how often its time was corrected.
+    """
 
     t: int | None
     dur: int
@@ -82,6 +32,8 @@ class Data(Struct):
     f: tuple[str, ...]
     ch: dict[str, dict[str, float | None]]
     cf: dict[str, tuple[str, ...]] | UnsetType = UNSET
+    before: int | UnsetType = UNSET
+    rev: int | UnsetType = UNSET
 
 
 class Event(Struct):
@@ -95,6 +47,7 @@ class Event(Struct):
     channel: str
     value: int
     text: str
+    rev: int | UnsetType = UNSET
 
 
 class Gap(Struct, rename={"from_": "from"}):
@@ -113,6 +66,7 @@ class Gap(Struct, rename={"from_": "from"}):
     to: int | None
     samples: int
     of_boot: int
+    rev: int | UnsetType = UNSET
 
 
 class State(Struct):
@@ -157,8 +111,8 @@ class Birth(Struct):
     wire: str | UnsetType = UNSET
 
 
-def data_payload(reading: Reading, description: Description) -> bytes:
-    """JSON of one record."""
+def data_payload(reading: Reading, description: Description, rev: int = 0) -> bytes:
+    """JSON of one record, whose time was corrected `rev` times."""
     channels = reading.channels
     wide = wide_features(description)
     if wide:
@@ -177,11 +131,18 @@ def data_payload(reading: Reading, description: Description) -> bytes:
             reading.flags,
             channels,
             reading.channel_flags or UNSET,
+            reading.before or UNSET,
+            rev or UNSET,
         )
     )
 
 
-def event_payload(event: EventReading) -> bytes:
+def history_payload(records: Iterable[bytes]) -> bytes:
+    """JSON of many records, each of them from `data_payload`."""
+    return b"[%b]" % b",".join(records)
+
+
+def event_payload(event: EventReading, rev: int = 0) -> bytes:
     """JSON of one event."""
     flags = () if event.synced else ("unsynced",)
     return _encode(
@@ -194,11 +155,12 @@ def event_payload(event: EventReading) -> bytes:
             event.channel,
             event.value,
             event.text,
+            rev or UNSET,
         )
     )
 
 
-def gap_payload(gap: GapReading) -> bytes:
+def gap_payload(gap: GapReading, rev: int = 0) -> bytes:
     """JSON of one announced gap."""
     flags = () if gap.synced else ("unsynced",)
     return _encode(
@@ -216,6 +178,7 @@ def gap_payload(gap: GapReading) -> bytes:
             gap.to_ms or None,
             gap.samples,
             gap.of_boot or gap.boot,
+            rev or UNSET,
         )
     )
 
