@@ -14,6 +14,8 @@ FLAG = 0x7E
 ESCAPE = 0x7D
 FLIP = 0x20
 _FLAG_BYTES = b"\x7e"
+# The CRC-32 of anything that is followed by its own CRC-32, little-endian.
+_RESIDUE = 0x2144DF1C
 
 
 def stuff(src: bytes, n: int, dst: bytearray, at: int, to_device: int) -> int:
@@ -117,14 +119,13 @@ class Deframer:
         return payloads
 
     def _open(self, chunk: bytes) -> bytes | None:
-        body = unstuff(chunk)
+        body = unstuff(chunk) if ESCAPE in chunk else chunk
         if body is None or len(body) < 5 or len(chunk) > self._limit:
             return None
-        payload = body[:-4]
-        if struct.unpack("<I", body[-4:])[0] != binascii.crc32(payload):
+        if binascii.crc32(body) != _RESIDUE:
             return None
         self.frames += 1
-        return payload
+        return body[:-4]
 
     def _odd(self, chunk: bytes) -> None:
         if not _is_text(chunk):

@@ -52,6 +52,7 @@ class DeviceStream(asyncio.Protocol):
         self._session: LinkSession | None = None
         self._rest = b""
         self._paused = False
+        self._tells = False
         self._tick_handle: asyncio.TimerHandle | None = None
         self.pauses = 0
         self.write_stalls = 0
@@ -104,14 +105,24 @@ class DeviceStream(asyncio.Protocol):
         self._committer.submit(self._session.take_items(), self._committed)
 
     def _committed(self, items: list[Item]) -> None:
+        """What was read in many turns is mostly in one commit: it is acknowledged in one write."""
         assert self._session is not None
         try:
             self._session.committed(items)
-            if self._transport is not None:
-                self.flush()
-                self._regulate()
+            if self._transport is not None and not self._tells:
+                self._tells = True
+                asyncio.get_running_loop().call_soon(self._tell)
         except MemoryError:
             self.abort()  # nobody can tell how far it came; the device asks again
+            raise
+
+    def _tell(self) -> None:
+        self._tells = False
+        try:
+            self.flush()
+            self._regulate()
+        except MemoryError:
+            self.abort()
             raise
 
     def _must_wait(self) -> bool:
