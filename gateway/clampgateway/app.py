@@ -24,6 +24,8 @@ from clampgateway.devices import Devices
 from clampgateway.feed import BridgeContext, Feed
 from clampgateway.health import Health, LoopErrors, LoopLag, Progress
 from clampgateway.kernelclock import RESTORED_FROM, KernelClock, steady_us, wall_ms
+from clampgateway.ledger import LedgerKeeper
+from clampgateway.ledger.keeper import LedgerStore
 from clampgateway.link import Links, keptclocks
 from clampgateway.memory import Reserve
 from clampgateway.model import GatewayError
@@ -131,6 +133,15 @@ class Gateway:
             )
             for part in config.sources
         }
+        self._ledger = LedgerKeeper(
+            self._feed,
+            store.cursor("ledger"),
+            LedgerStore(
+                self._thread.read_ledger, self._thread.save_ledger, self._thread.read_range
+            ),
+            lambda: self._committer.redelivered_by,
+            clocks.utc_ms,
+        )
         context = BridgeContext(
             site=config.gateway.site,
             gateway_id=self._id,
@@ -139,6 +150,10 @@ class Gateway:
             assign=self._thread.assign,
             mono=self._mono,
             utc_ms=clocks.utc_ms,
+            read_range=self._thread.read_range,
+            read_ids=self._thread.read_ids,
+            command=self._links.command,
+            ledger=self._ledger,
         )
         self._bridges = {part.name: _bridge(part, context) for part in config.bridges}
         self._health = self._build_health()
@@ -159,6 +174,7 @@ class Gateway:
         stopped = asyncio.create_task(stop.wait(), name="stop signal")
         for name, bridge in self._bridges.items():
             self._supervisor.start(name, bridge.run)
+        self._supervisor.start("ledger", self._ledger.run)
         self._supervisor.start("api", self._api.run)
         for name, source in self._sources.items():
             self._supervisor.start(name, source.run)
@@ -176,7 +192,7 @@ class Gateway:
         self._notifier.send("STOPPING=1")
         log.info("gateway stops")
         stop = Shutdown(self._committer, self._thread, self._feed, self._supervisor, self._mono)
-        await stop.run(self._sources, ["api", *self._bridges], core, self._reachable)
+        await stop.run(self._sources, ["api", *self._bridges, "ledger"], core, self._reachable)
         if stop.late:
             # What waits for these would never end; all that was acknowledged is committed.
             log.critical("gateway ends without parts=%s", ",".join(stop.late))
@@ -207,6 +223,7 @@ class Gateway:
             stats=self.stats,
             release=self._release,
             command=self._links.command,
+            ledger=self._ledger.read,
             mono=self._mono,
             token=api.own_token(self._state_dir),
             hosts=frozenset(api.hosts_of(settings.bind, settings.hosts)),
@@ -222,6 +239,8 @@ class Gateway:
             health.watch(name, lambda name=name: self._supervisor.problem(name), vital=True)
         for name, part in (*self._sources.items(), *self._bridges.items()):
             health.watch(name, lambda part=part: _outside(part.stats()), vital=False)
+        health.watch("ledger", lambda: self._supervisor.problem("ledger"), vital=True)
+        health.watch("ledger", lambda: self._ledger.alarm, vital=False)
         health.watch("clock", self._utc.problem, vital=False)
         health.watch("store", lambda: self._store.alarm, vital=False)
         health.watch("loop", self._lag.problem, vital=False)
@@ -264,6 +283,7 @@ class Gateway:
             "store": self._store.stats(),
             "feed": self._feed.stats(),
             "bridges": {name: bridge.stats() for name, bridge in self._bridges.items()},
+            "ledger": self._ledger.stats(),
             "api": self._api.stats(),
             "parts": self._supervisor.stats(),
         }
@@ -346,9 +366,6 @@ def _outside(stats: Mapping[str, Any]) -> str:
     """What a part waits for that is outside of the gateway, from its counters."""
     if not stats.get("connected", True):
         return f"not connected: {stats.get('error') or 'trying'}"
-    refused = stats.get("waiting_refused", 0)
-    if refused:
-        return f"the broker refuses {refused} messages: see its access list and the log"
     if stats.get("alarm"):
         return stats["alarm"]
     ports = stats.get("ports", {})

@@ -23,7 +23,9 @@ from clampgateway.api import (
 from clampgateway.config import ApiSettings
 from clampgateway.devices import Devices
 from clampgateway.health import Health
+from clampgateway.ledger import Content
 from clampgateway.link.commands import Answer, LinkError
+from clampgateway.store import StoreError
 
 PORT = "/dev/ttyACM0"
 
@@ -41,6 +43,9 @@ class Served:
     stats: Callable[[], dict] = dict
     commands: list[tuple[str, str, dict[str, object]]] = field(default_factory=list)
     answer: Answer | None = None
+    contents: list[Content] = field(default_factory=list)
+    ledger_error: str = ""
+    asked: list[tuple[str | None, int | None, int | None]] = field(default_factory=list)
 
     async def release(self, port: str, seconds: float) -> None:
         if port != PORT:
@@ -53,6 +58,14 @@ class Served:
             raise LinkError(f"device {device} is not connected")
         return self.answer
 
+    async def ledger(
+        self, device: str | None, first_day: int | None, last_day: int | None
+    ) -> list[Content]:
+        self.asked.append((device, first_day, last_day))
+        if self.ledger_error:
+            raise StoreError(self.ledger_error)
+        return self.contents
+
     async def run(self, scenario: Callable[[Served], Awaitable[None]]) -> None:
         self.token = own_token(self.folder)
         context = ApiContext(
@@ -61,6 +74,7 @@ class Served:
             stats=self.stats,
             release=self.release,
             command=self.command,
+            ledger=self.ledger,
             mono=lambda: 100.0,
             token=self.token,
             hosts=frozenset(hosts_of(self.settings.bind, self.settings.hosts)),

@@ -161,6 +161,7 @@ class World:
                 came = self._dropped(made) if gone else made
                 self.entries.append(came)
                 self._log.append((came, came.item, now_ms))
+                came.id = len(self._log)
             if self.random.random() < self.play.correct:
                 self._correct(now_ms)
             self._go_on(now_ms)
@@ -227,11 +228,12 @@ class World:
         first, last = self.ledger.first_of_restamp(need)
         # The rows of the store, which knows all that was ever committed.
         here = [
-            each.item
+            Stored(each.id, each.item)
             for each in self.entries
             if each.item.boot == need.boot and first <= each.item.seq <= last
         ]
-        self.ledger.restamp(self.ledger.up_to + 1, need, sorted(here, key=lambda item: item.seq))
+        here.sort(key=lambda stored: stored.item.seq)
+        self.ledger.restamp(self.ledger.up_to + 1, need, here)
 
     def save(self) -> None:
         """Rows and cursor in one transaction; then the old days are let go."""

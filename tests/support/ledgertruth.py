@@ -25,7 +25,8 @@ CODEC = Codec()
 class Came:
     """An item that was committed: its unwound number, how it is stored now, and when it came.
 
-    `gap_first` and `gap_last` are what it tells, unwound; `true_ms` is when it ended.
+    `gap_first` and `gap_last` are what it tells, unwound; `true_ms` is when it ended;
+    `id` its place in the log.
     """
 
     number: int
@@ -34,6 +35,7 @@ class Came:
     gap_first: int = 0
     gap_last: int = 0
     true_ms: int = 0
+    id: int = 0
 
     @property
     def day(self) -> int:

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from clampgateway.api import commands, problem
+from clampgateway.api import commands, ledger, problem
 from clampgateway.devices import Device, Devices
 from clampgateway.health import Report
 from clampgateway.link.commands import Answer, LinkError
@@ -42,8 +42,8 @@ class Release(msgspec.Struct, forbid_unknown_fields=True):
 class ApiContext:
     """What the routes need.
 
-    `release` raises PortNotFoundError; `command` (device, name, arguments) LinkError; `mono` is
-    in seconds.
+    `release` raises PortNotFoundError; `command` (device, name, arguments) LinkError; `ledger`
+    (device, first and last day since 1970, None for all) StoreError; `mono` is in seconds.
     """
 
     devices: Devices
@@ -51,6 +51,7 @@ class ApiContext:
     stats: Callable[[], Mapping[str, Any]]
     release: Callable[[str, float], Awaitable[None]]
     command: Callable[[str, str, Mapping[str, object]], Awaitable[Answer]]
+    ledger: ledger.ReadLedger
     mono: Callable[[], float]
     token: str
     hosts: frozenset[str]
@@ -65,6 +66,7 @@ def create_app(context: ApiContext) -> Starlette:
             Route("/healthz", routes.healthz),
             Route("/api/v1/devices", routes.devices),
             Route("/api/v1/devices/{device}/command", routes.command, methods=["POST"]),
+            Route("/api/v1/ledger", routes.ledger),
             Route("/api/v1/stats", routes.stats),
             Route("/api/v1/ports/release", routes.release, methods=["POST"]),
         ],
@@ -102,6 +104,10 @@ class _Routes:
         except LinkError as error:
             raise HTTPException(409, str(error)) from error
         return problem.json_response(commands.content(device, wanted.name, answer))
+
+    async def ledger(self, request: Request) -> Response:
+        """What was expected of each device and day, what came, and what lacks."""
+        return await ledger.answer(request, self._context.ledger)
 
     async def stats(self, _request: Request) -> Response:
         """All counters, by part."""

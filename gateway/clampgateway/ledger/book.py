@@ -203,11 +203,12 @@ class Book:
         """Let go of all but the last days; its rows must be written. `whole` ends if any goes."""
         dated = [s.day for p in self.power_ups.values() for s in p.spans.runs]
         keep_from = max(dated, default=0) - KEPT_DAYS + 1
-        if keep_from <= 0 or not self.whole:
+        if keep_from <= 0 or (not self.whole and keep_from <= self.day_floor):
             return
         floor = hole = min(self._places(keep_from))
-        zero_gone = False
-        previous = max((boot for boot in self.power_ups if boot < floor.boot), default=-1)
+        zero_gone = self.zero_closed and not self.whole
+        lower = [boot for boot, p in self.power_ups.items() if boot < floor.boot and p.spans.runs]
+        previous = max(lower, default=-1)
         for boot in [boot for boot in sorted(self.power_ups) if boot <= floor.boot]:
             power_up = self.power_ups[boot]
             low = floor.number if boot == floor.boot else power_up.last + 1

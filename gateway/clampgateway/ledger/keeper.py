@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from clampgateway.feed import Feed, Reader
+from clampgateway.feed import Feed
 from clampgateway.ledger import content
 from clampgateway.ledger.content import Content, Day, LedgerError
 from clampgateway.ledger.ledger import Ledger, Need, is_empty
@@ -32,6 +32,8 @@ TELL_S = 10.0
 # Devices with all their days in memory at a time.
 WHOLE_MAX = 64
 READ_ITEMS = 2000
+# How often is looked for what is new. It is no bridge: a quarter of a second is soon enough.
+POLL_S = 0.25
 
 Row = tuple[str, int, bytes]
 
@@ -49,7 +51,9 @@ class LedgerKeeper:
     """Keeps the ledger until cancelled; then what has come is saved.
 
     Args:
-        feed: The log; its cursor "ledger" is the store's.
+        feed: The log. The ledger is no reader of it that others wait for: nothing is kept longer
+            because of it.
+        cursor: The cursor "ledger" of the store.
         store: Where rows and items are.
         redelivered: Items that came again, by device, since the start.
         utc_ms: UTC, 0 while it is not known.
@@ -60,6 +64,7 @@ class LedgerKeeper:
     def __init__(
         self,
         feed: Feed,
+        cursor: int,
         store: LedgerStore,
         redelivered: Callable[[], Mapping[str, int]],
         utc_ms: Callable[[], int],
@@ -75,11 +80,11 @@ class LedgerKeeper:
         # What is read up to here was committed before we ran.
         self._started_at = feed.last_id
         self._ledger: Ledger | None = None
-        self._reader: Reader | None = None
         self._counted: dict[str, int] = {}
         self._watchers: list[Callable[[str], None]] = []
         self._told: dict[str, bytes] = {}
-        self._saved_at = self._whole = 0
+        self._saved_at = cursor
+        self._whole = 0
         self.saves = self.save_failures = self.rows_unreadable = self.loads = self.tells = 0
         self.alarm = ""
 
@@ -126,30 +131,25 @@ class LedgerKeeper:
 
     async def run(self) -> None:
         """Keep the ledger. Raises StoreError if a row that is needed cannot be read."""
-        self._reader = reader = self._feed.reader(NAME)
-        self._ledger = ledger = Ledger(reader.cursor)
-        self._saved_at = ledger.up_to
-        save_due_s = tell_due_s = time.monotonic()
-        save_due_s += self._save_s
+        self._ledger = ledger = Ledger(self._saved_at)
+        now_s = time.monotonic()
+        save_due_s, tell_due_s = now_s + self._save_s, now_s
         try:
             while True:
-                now_s = time.monotonic()
-                reader.position = ledger.up_to
-                try:
-                    async with asyncio.timeout(max(0.0, min(save_due_s, tell_due_s) - now_s)):
-                        batch = await reader.batch()
-                except TimeoutError:
-                    batch = []
+                batch: list[Stored] = []
+                if ledger.up_to < self._feed.last_id:
+                    batch = await self._feed.after(ledger.up_to, READ_ITEMS)
                 await self._take(ledger, batch)
                 now_s = time.monotonic()
                 much = ledger.up_to - self._saved_at >= SAVE_ITEMS or self._whole > WHOLE_MAX
                 if now_s >= save_due_s or much:
-                    save_due_s = now_s + self._save_s
                     await self._save(ledger)
+                    save_due_s = time.monotonic() + self._save_s
                 if now_s >= tell_due_s:
-                    tell_due_s = now_s + self._tell_s
                     await self._tell(ledger)
-                await asyncio.sleep(0)  # others first: a batch may have come without waiting
+                    tell_due_s = time.monotonic() + self._tell_s
+                # Others first: a batch may have come without waiting.
+                await asyncio.sleep(0 if len(batch) == READ_ITEMS else POLL_S)
         finally:
             await self._finish(ledger)
 
@@ -194,7 +194,7 @@ class LedgerKeeper:
             items += found
             after = found[-1].item.seq
         number = next(stored.id for stored in batch if stored.id > ledger.up_to)
-        ledger.restamp(number, need, [stored.item for stored in items])
+        ledger.restamp(number, need, items)
 
     def _unpack(self, device: str, day: int, body: bytes) -> content.Kept | None:
         try:
@@ -225,8 +225,6 @@ class LedgerKeeper:
             self.alarm = ""
             self.saves += 1
             self._saved_at = up_to
-            if self._reader is not None:
-                self._reader.done(up_to)
         for device, written in rows.items():
             ledger.wrote(device, written)
         for device in ledger.devices():

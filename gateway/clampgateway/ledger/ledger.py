@@ -219,14 +219,21 @@ class Ledger:
         """
         return max(0, need.first - RESTAMP_MARGIN), need.last
 
-    def restamp(self, number: int, need: Need, items: Iterable[Item]) -> None:
-        """The entry `number` of the log: `items` are in the store as they are here, by seq."""
+    def restamp(self, number: int, need: Need, items: Iterable[Stored]) -> None:
+        """The entry `number` of the log: `items` are as they are in the store now.
+
+        Those that stand further on in the log are left for their own place.
+        """
         book = self._books[need.device]
         power_up = book.power_up(need.boot, need.last)
-        came = sorted((power_up.number(item.seq), item) for item in items if item.kind <= GAP)
+        came = sorted(
+            (power_up.number(item.seq), item)
+            for entry, item in items
+            if item.kind <= GAP and entry <= self.up_to and not _by_gateway(item)
+        )
         numbers = [at for at, _item in came]
         for at, item in came:
-            if not need.first <= item.seq <= need.last or _by_gateway(item):
+            if not need.first <= item.seq <= need.last:
                 continue
             self.restamped += 1
             day = item.utc_ms // DAY_MS if item.synced else 0

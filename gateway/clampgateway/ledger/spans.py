@@ -147,6 +147,10 @@ class Spans:
         """Insert a span that meets no other; returns the run it is part of now."""
         runs = self.runs
         index = bisect_right(runs, span.first, key=_first_of)
+        if span.condensed and not span.day:
+            # It will get its time as it came, and with it the items that came within it.
+            runs.insert(index, span)
+            return span
         if index < len(runs) and runs[index].first == span.last + 1 and span.like(runs[index]):
             above = runs.pop(index)
             span.last, span.to_ms = above.last, above.to_ms
