@@ -108,6 +108,8 @@ class Proxy:
 
     def _pieces(self, data: bytes) -> list[bytes]:
         size = self.slice_bytes or len(data)
+        if self.rate:
+            size = min(size, max(1, self.rate // 20))  # a line, not a bucket now and then
         return [data[at : at + size] for at in range(0, len(data), size)]
 
     def _flip(self, data: bytes) -> bytes:

@@ -19,6 +19,8 @@ CONNECT_S = 4.0
 # A host with an IPv6 address that leads nowhere shall not cost all of the time.
 _NEXT_ADDRESS_S = 0.5
 _SHUTDOWN_S = 1.0
+# What OpenSSL says of an answer that is no TLS.
+_PLAIN_TEXT = ("WRONG_VERSION_NUMBER", "UNEXPECTED_EOF_WHILE_READING", "HTTP_REQUEST")
 
 
 class Refused(SessionLost):
@@ -114,12 +116,14 @@ def _explain(error: OSError | UnicodeError, broker: Broker) -> str:
             "`ca` names the authority, and the host must be one that the certificate has"
         )
     if isinstance(error, ssl.SSLError):
-        return f"TLS: {error.reason or error}; is port {broker.port} the broker's TLS port?"
+        plain = error.reason in _PLAIN_TEXT
+        advice = f"; port {broker.port} seems to be one for plain text" if plain else ""
+        return f"TLS failed: {error.reason or error}{advice}"
     if isinstance(error, FileNotFoundError):
         return f"{error.strerror}: {error.filename}"
     if isinstance(error, OSError) and error.errno == errno.ECONNREFUSED:
         return f"connection refused: no broker listens at {broker.name}"
-    return str(error) or type(error).__name__
+    return str(error) or f"the broker hung up ({type(error).__name__})"
 
 
 def _advice(broker: Broker) -> str:
