@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import sqlite3
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,8 +22,10 @@ from clampgateway.store import Store
 from support.faketime import FakeClock, need_faketime
 from support.faulttable import FaultTable
 from support.gatewayprocess import GatewayProcess
+from support.mosquitto import Mosquitto
 from support.ports import wait_for
 from support.ptythread import ThreadedDevice
+from support.skips import need_debian
 
 HOUR_S = 3600.0
 # An hour of running expires at once what would be older by a wall clock.
@@ -31,9 +35,9 @@ STORE = "[store]\ncommit_interval_s = 0.05\nretention_h = 1\n"
 class Shop:
     """Two devices at a gateway whose system clock the test sets."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, toml: str = "") -> None:
         self.clock = FakeClock(need_faketime(), folder)
-        self.gateway = GatewayProcess(folder, STORE, self.clock.env)
+        self.gateway = GatewayProcess(folder, STORE + toml, self.clock.env)
         self.devices = [ThreadedDevice(self.gateway.ports, name) for name in ("lathe", "mill")]
         self.zeros_ms: dict[str, float] = {}
         self.longest_pause_s = 0.0
@@ -100,16 +104,20 @@ class Shop:
         finally:
             store.close()
 
+    def close(self) -> None:
+        """Leave nothing running, whatever failed."""
+        for device in self.devices:
+            device.unplug()
+        if self.gateway.process is not None:
+            self.gateway.process.kill()
+            self.gateway.process.wait()
+
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Shop]:
     one = Shop(tmp_path)
     yield one
-    for device in one.devices:
-        device.unplug()
-    if one.gateway.process is not None:
-        one.gateway.process.kill()
-        one.gateway.process.wait()
+    one.close()
 
 
 def account(shop: Shop, found: list[Stored]) -> tuple[int, int, int, float]:
@@ -225,3 +233,85 @@ def test_steps_around_kills_of_the_gateway(shop: Shop, faults: FaultTable) -> No
     assert revised <= told(found)
     assert "Traceback" not in shop.gateway.log()
     faults.add("UTC steps around 4 kill -9", 8, lost, twice, 0, time.monotonic() - begun_s)
+
+
+def test_a_subscriber_ends_with_the_right_times(
+    tmp_path: Path, faults: FaultTable, report_line: Callable[[str], None]
+) -> None:
+    """What came in `data` with a wrong time comes again in `history`, with `rev`."""
+    listener = need_debian("mosquitto-clients", "mosquitto_sub")
+    broker = Mosquitto(need_debian("mosquitto"), tmp_path)
+    broker.start()
+    heard = tmp_path / "heard"
+    command = [listener, "-p", str(broker.port), "-q", "1", "-t", "#", "-F", "%t %p"]
+    with heard.open("wb") as file:
+        subscriber = subprocess.Popen(command, stdout=file)
+    shop = Shop(tmp_path, f"[mqtt]\nport = {broker.port}\n")
+    try:
+        shop.clock.set_to_1970()
+        shop.start()
+        shop.run(3)
+        shop.clock.set(HOUR_S)
+        shop.run(2)
+        begun_s = time.monotonic()
+        shop.clock.set(0)
+        shop.run(2)
+        shop.settled()
+        names = set.union(*(
+            {(device.model.device, *name) for name in device.acknowledged()}
+            for device in shop.devices
+        ))  # fmt: skip
+
+        def arrived() -> bool:
+            latest, _first = messages(heard)
+            return names <= set(latest) and all(
+                abs(told["t"] - right_ms(shop, name)) < 1000 for name, told in latest.items()
+            )
+
+        wait_for(arrived, 30, "all records with their right times")
+        took_s = time.monotonic() - begun_s
+        latest, lanes = messages(heard)
+        shop.stop()
+    finally:
+        shop.close()
+        subscriber.kill()
+        subscriber.wait()
+        broker.kill()
+    revised = [told for told in latest.values() if told.get("rev")]
+    assert len(revised) > 80
+    assert all("unsynced" not in told["f"] for told in latest.values())
+    assert not any(told.get("rev") for topic, told in lanes if topic == "data")
+    assert {told["rev"] for told in revised} <= {1, 2}
+    faults.add("UTC steps, seen by MQTT", 2, len(names - set(latest)), 0, 0, took_s)
+    report_line(f"clock: a subscriber had {len(revised)} times corrected, {took_s:.1f} s after it")
+
+
+Name = tuple[str, int, int]
+
+
+def messages(heard: Path) -> tuple[dict[Name, dict], list[tuple[str, dict]]]:
+    """(each record with its highest `rev`, all as they came with their lane)."""
+    latest: dict[Name, dict] = {}
+    lanes = []
+    for line in heard.read_text().splitlines(keepends=True):
+        topic, _, payload = line.partition(" ")
+        lane = topic.rpartition("/")[2]
+        if lane not in ("data", "history") or not payload.endswith("\n"):
+            continue
+        said = json.loads(payload)
+        for told in said if isinstance(said, list) else [said]:
+            if "ch" not in told:
+                continue  # an event or a gap between them
+            name = (topic.split("/")[-2], told["boot"], told["seq"])
+            lanes.append((lane, told))
+            if told.get("rev", 0) >= latest.get(name, {}).get("rev", 0):
+                latest[name] = told
+    return latest, lanes
+
+
+def right_ms(shop: Shop, name: Name) -> float:
+    """When the device ended this record, by its own book."""
+    device = next(one for one in shop.devices if one.model.device == name[0])
+    made = device.model.made[name[1:]]
+    end_ms = int.from_bytes(made[9:14], "little")
+    return shop.zeros_ms[name[0]] + end_ms
