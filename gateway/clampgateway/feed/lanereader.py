@@ -17,6 +17,8 @@ from clampgateway.model import Parked, Stored
 # Live jumps to the head when what it should send next was committed so long ago.
 BEHIND_S = 5.0
 _MARKS = 4096
+# Items read at once, some milliseconds.
+CHUNK_ITEMS = 500
 
 
 class LaneSource(Protocol):
@@ -95,10 +97,16 @@ class LaneReader:
         span = self.lanes.span_after(after)
         if span is None:
             return [], 0
-        items = await self._feed.after(max(span.after, after), limit)
-        if not items or items[-1].id > span.to:
-            return [each for each in items if each.id <= span.to], span.to
-        return items, items[-1].id
+        found: list[Stored] = []
+        at = max(span.after, after)
+        while len(found) < limit:
+            # Commits have their turn between these: live ones must not wait for a long read.
+            items = await self._feed.after(at, min(CHUNK_ITEMS, limit - len(found)))
+            if not items or items[-1].id > span.to:
+                return found + [each for each in items if each.id <= span.to], span.to
+            found += items
+            at = items[-1].id
+        return found, at
 
     # --- for the feed ---------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ from clampgateway.devices import Device
 from clampgateway.feed import BridgeContext, LaneReader
 from clampgateway.model import Description
 from clampgateway.mqttsession import REFUSED, Connection, MqttSession, Will
+from clampgateway.mqttsession import TooLarge as TooLargeError
 from clampgateway.topics import OFFLINE, ONLINE, Topics
 
 _log = logging.getLogger(__name__)
@@ -204,9 +205,11 @@ class MqttBridge:
             if found is None:
                 return True
             topic, payload = found
-            connection.send(
-                topic, payload, partial(self._answered_retained, topic, payload), retain=True
-            )
+            on_ack = partial(self._answered_retained, topic, payload)
+            try:
+                connection.send(topic, payload, on_ack, retain=True)
+            except TooLargeError:
+                on_ack(TOO_LARGE)
         return self._retained.next_due_s() > now_s
 
     def _room(self) -> None:

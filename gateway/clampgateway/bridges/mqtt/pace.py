@@ -60,13 +60,13 @@ class Pace:
         """A piece was taken after so long."""
         self._pause_s = 0.0
         if seconds > SLOW_S:
-            self.size = max(SIZE_MIN, self.size // 2)
+            self.size = max(min(SIZE_MIN, self._size_most), self.size // 2)
         elif seconds < QUICK_S:
             self.size = min(self._size_most, int(self.size * GROWTH))
 
     def shrink(self, size: int) -> None:
         """Pieces above this are too large for the broker, as long as this connection lasts."""
-        self._size_most = max(SIZE_MIN, size)
+        self._size_most = max(1, size)
         self.size = min(self.size, self._size_most)
 
     # --- too much -------------------------------------------------------------------------------

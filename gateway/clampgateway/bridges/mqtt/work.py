@@ -15,6 +15,8 @@ from clampgateway.feed.ranges import MARKER, OTHERS, RECORDS, Range
 from clampgateway.model import RECORD, RESTAMPED, Item, Stored, restamped_range
 
 STEP_ITEMS = 4000
+# Of numbered ranges, which are read at one go.
+RANGE_ITEMS = 1000
 BACKLOG = "backlog"
 # Reason codes of MQTT 5 that are about a message, not about its topic.
 QUOTA, TOO_LARGE = 0x97, 0x95
@@ -140,9 +142,9 @@ class RangeWork:
             self._at = self._marker[1] - 1
         boot, first, last = self._marker
         items = await self._context.read_range(
-            each.device, boot, first, last, self._at, STEP_ITEMS
+            each.device, boot, first, last, self._at, RANGE_ITEMS
         )
-        if len(items) < STEP_ITEMS:
+        if len(items) < RANGE_ITEMS:
             return Step(items, each.first, last=True)
         self._at = items[-1].item.seq
         return Step(items, each.first - 1, last=False)
@@ -181,11 +183,11 @@ class ReplayWork:
     async def read(self) -> Step:
         replay = self._replay
         items = await self._context.read_range(
-            replay.device, replay.boot, replay.first, replay.last, self._at, STEP_ITEMS
+            replay.device, replay.boot, replay.first, replay.last, self._at, RANGE_ITEMS
         )
         if items:
             self._at = items[-1].item.seq
-        return Step(items, self._at, len(items) < STEP_ITEMS)
+        return Step(items, self._at, len(items) < RANGE_ITEMS)
 
     def done(self, step: Step) -> None:
         if step.last:
