@@ -6,6 +6,7 @@ import ipaddress
 import logging
 import socket
 import struct
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from clampgateway.devices import Device
 from clampgateway.link import Answer, LinkError
 from clampgateway.logs import RepeatFilter
 from clampgateway.parts import sections
+from clampgateway.registers.mbap import Shortcut
 from clampgateway.registers.pdu import pdu
 from clampgateway.registers.unitimage import Style
 from support import readings
@@ -39,7 +41,7 @@ def no_units(unit: int, request: bytes) -> bytes:
 
 @contextlib.asynccontextmanager
 async def server(limits: Limits, bind: str = "127.0.0.1") -> AsyncIterator[tuple[Any, int]]:
-    made = ModbusServer(no_units, {}, limits)
+    made = ModbusServer(no_units, Shortcut(time.monotonic), limits)
     port = await made.start(bind, 0)
     async with serving(made.run):
         yield made, port

@@ -6,6 +6,7 @@ import pytest
 
 from clampgateway.registers import schema
 from clampgateway.registers.image import DeviceRegisters, Moment
+from clampgateway.registers.mbap import Shortcut
 from clampgateway.registers.rows import rows
 from clampgateway.registers.unitimage import Style, UnitImage
 from clampwire import values
@@ -129,3 +130,37 @@ def test_the_identify_coil_is_on_while_it_is_under_way() -> None:
         image = registers(clock).image(moment(clock)._replace(identify=state))
         assert image.read_coils(0, 2) == coils
         assert image.read_coils(1, 2) is None
+
+
+def test_the_short_cut_remembers_for_a_millisecond_and_forgets_what_is_not_true() -> None:
+    clock = Clock()
+    device = registers(clock)
+    short = Shortcut(clock)
+    request = struct.pack(">HHHBBHH", 7, 0, 6, 1, 4, 16, 6)  # age, boot, seq
+    assert short.answer(request) is None
+    short.show(1, (4,), device.image(moment(clock)))
+
+    def ask(transaction: int = 7) -> tuple[int, ...]:
+        got = short.answer(struct.pack(">H", transaction) + request[2:])
+        assert got is not None
+        return struct.unpack(">HHHBBBIII", got)
+
+    assert ask() == (7, 0, 15, 1, 4, 12, 0, 17, 81234)
+    clock.now += 0.0005
+    assert ask(8) == (8, 0, 15, 1, 4, 12, 0, 17, 81234), "another transaction, the same answer"
+    clock.now += 0.0025
+    assert ask()[6] == 3, "the age went on"
+    clock.now += 0.0001
+    now = moment(clock)
+    assert now.reading is not None
+    later = now._replace(reading=now.reading._replace(seq=81235))
+    short.show(1, (4,), device.image(later))
+    assert ask()[6:] == (0, 17, 81235), "a new image is seen at once"
+    short.hide(1, (4,))
+    assert short.answer(request) is None
+    short.show(1, (4,), device.image(later))
+    clock.now += 5.0
+    whole = struct.pack(">HHHBBHH", 7, 0, 6, 1, 4, 12, 1)
+    assert short.answer(whole) == struct.pack(">HHHBBBH", 7, 0, 5, 1, 4, 2, 1)
+    clock.now += 0.0011
+    assert short.answer(whole) == struct.pack(">HHHBBBH", 7, 0, 5, 1, 4, 2, 2), "stale in time"

@@ -12,12 +12,14 @@ from clamptools.cli import add_action
 
 EXAMPLE = """
 clampwork bench kernels --json
+clampwork bench modbus --json
 clampwork bench states --json
 clampwork bench store --json
 """
 # Name, line of help, module.
 BENCHES = (
     ("kernels", "cycles per sample of the firmware's kernels", "clamptools.kernelcmd"),
+    ("modbus", "the Modbus server against libmodbus and pymodbus", "clamptools.modbusbench"),
     ("mqtt", "the gateway's MQTT client against others", "clamptools.mqttbench"),
     ("store", "acknowledgement, memory and writes under many devices", "clamptools.storebench"),
     ("states", "the learned states against truth", "clamptools.statebench"),

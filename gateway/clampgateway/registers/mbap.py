@@ -2,14 +2,14 @@
 
 # Ref: MODBUS Messaging on TCP/IP Implementation Guide V1.0b, section 3.1.3 (MBAP header)
 
-Owns the header, when a stream cannot be Modbus, and pipelining. Knows no sockets; what a request
-means is `pdu.py`.
+Owns the header, when a stream cannot be Modbus, pipelining, and what was answered a moment ago.
+Knows no sockets; what a request means is `pdu.py`.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from clampgateway.registers.image import UnitImage
@@ -20,31 +20,66 @@ HEADER = 6
 LENGTH_MIN, LENGTH_MAX = 2, 254
 READ_SIZE = 12
 _MBAP = struct.Struct(">HHHB")
-# A read, with protocol id and length in one number, and unit and function in one.
-_REQUEST = struct.Struct(">HIHHH").unpack
-_ANSWER = struct.Struct(">HIHB").pack
+# A read behind its transaction id: protocol id and length are one number, unit and function too.
+_REQUEST = struct.Struct(">IHHH").unpack
+_ANSWER = struct.Struct(">IHB").pack
 
 # Unit id and request to the response, as `pdu` gives it.
 Answer = Callable[[int, bytes], bytes]
-# Unit * 256 + function code to the image that is read with it.
-Images = Mapping[int, UnitImage]
+# The age is in whole milliseconds, so that within one the same request has the same answer.
+SAME_S = 0.001
 
 
-def quick(images: Images, request: bytes) -> bytes | None:
-    """The answer to a segment of READ_SIZE bytes that is one plain read; None if it is not.
+class Shortcut:
+    """The short way for a segment that is one plain read, as nearly all are.
 
-    Nearly all requests are such, and this costs a third of the way by `serve`, which gives the
-    same answer. What is not in `images`, not well formed or an exception goes there.
+    It gives the answer of `serve`, at a third of the cost, and a tenth if the same was asked in
+    the same millisecond, as many masters do. What it does not know, or would have to answer with
+    an exception, it leaves to `serve`.
+
+    Args:
+        mono: The monotonic clock, in seconds.
     """
-    transaction, frame, who, first, count = _REQUEST(request)
-    image = images.get(who)
-    if image is None or frame != HEADER or not 0 < count <= READ_MAX:
-        return None
-    words = image.read(first, count)
-    if words is None:
-        return None
-    size = 2 * count
-    return _ANSWER(transaction, size + 3, who, size) + words
+
+    def __init__(self, mono: Callable[[], float]) -> None:
+        self._mono = mono
+        self._images: dict[int, UnitImage] = {}
+        self._said: dict[bytes, bytes] = {}
+        self._until_s = 0.0
+
+    def show(self, unit: int, functions: Iterable[int], image: UnitImage) -> None:
+        """From now on the unit's registers are read from this image with these functions."""
+        for function in functions:
+            self._images[unit << 8 | function] = image
+        self._said.clear()
+
+    def hide(self, unit: int, functions: Iterable[int]) -> None:
+        """The unit's image is not true any more; nothing is read from it until the next."""
+        for function in functions:
+            self._images.pop(unit << 8 | function, None)
+        self._said.clear()
+
+    def answer(self, request: bytes) -> bytes | None:
+        """The answer to READ_SIZE bytes; None if another way has to be gone."""
+        now_s = self._mono()
+        asked = request[2:]  # all but the transaction id
+        if now_s < self._until_s:
+            said = self._said.get(asked)
+            if said is not None:
+                return request[:2] + said
+        else:
+            self._said.clear()
+            self._until_s = now_s + SAME_S
+        frame, who, first, count = _REQUEST(asked)
+        image = self._images.get(who)
+        if image is None or frame != HEADER or not 0 < count <= READ_MAX:
+            return None
+        words = image.read(first, count)
+        if words is None:
+            return None
+        size = 2 * count
+        said = self._said[asked] = _ANSWER(size + 3, who, size) + words
+        return request[:2] + said
 
 
 class Served(NamedTuple):

@@ -21,6 +21,7 @@ from clampgateway.devices import Device
 from clampgateway.feed import BridgeContext
 from clampgateway.model import Channel, Description, GatewayError
 from clampgateway.registers import schema
+from clampgateway.registers.mbap import Shortcut
 from clampgateway.registers.pdu import READ_HOLDING, READ_INPUT, pdu
 from clampgateway.registers.unitimage import Style, UnitImage
 from clampgateway.store import NumbersExhaustedError
@@ -48,8 +49,9 @@ class ModbusBridge:
             settings.word_order,
             settings.mirror_to_holding,
         )
-        # What plain reads are answered from; a unit that changed is out until it is asked for.
-        self._images: dict[int, UnitImage] = {}
+        # A unit that changed is out of it until it is asked for.
+        self._shortcut = Shortcut(context.mono)
+        self._functions = (READ_HOLDING, READ_INPUT) if self._style.mirror else (READ_INPUT,)
         self._units: dict[int, DeviceUnit] = {}
         self._by_device: dict[str, DeviceUnit] = {}
         self._homeless: set[str] = set()
@@ -67,7 +69,7 @@ class ModbusBridge:
         self._commands = Commands(settings.writable, self._units.get, self._reset, context.command)
         write = self._commands.write if settings.writable else None
         answer = partial(pdu, self._lookup, write=write)
-        self._server = ModbusServer(answer, self._images, limits)
+        self._server = ModbusServer(answer, self._shortcut, limits)
         self._resets = 0
         self._zero = (0, 0)  # requests and exceptions at the last reset
         self._renew()
@@ -115,20 +117,14 @@ class ModbusBridge:
     def _lookup(self, unit: int) -> UnitImage | None:
         found = self._units.get(unit)
         if found is not None:
-            self._show(unit, found.image)
+            self._shortcut.show(unit, self._functions, found.image)
             return found.image
         if unit == schema.GATEWAY_UNIT or unit in GATEWAY_ALIASES:
             return self._gateway
         return None
 
-    def _show(self, unit: int, image: UnitImage) -> None:
-        self._images[unit << 8 | READ_INPUT] = image
-        if self._style.mirror:
-            self._images[unit << 8 | READ_HOLDING] = image
-
     def _hide(self, unit: int) -> None:
-        self._images.pop(unit << 8 | READ_INPUT, None)
-        self._images.pop(unit << 8 | READ_HOLDING, None)
+        self._shortcut.hide(unit, self._functions)
 
     def _on_change(self, device: Device, what: str) -> None:
         unit = self._by_device.get(device.key)
@@ -247,4 +243,4 @@ class ModbusBridge:
         }
         self._gateway = gateway_image(values, units, self._style, self._context.utc_ms())
         for unit in (schema.GATEWAY_UNIT, *GATEWAY_ALIASES):
-            self._show(unit, self._gateway)
+            self._shortcut.show(unit, self._functions, self._gateway)

@@ -12,7 +12,7 @@ import socket
 from selectors import EVENT_READ, EVENT_WRITE, BaseSelector
 from typing import TYPE_CHECKING
 
-from clampgateway.registers.mbap import READ_SIZE, quick, serve
+from clampgateway.registers.mbap import READ_SIZE, serve
 
 if TYPE_CHECKING:
     from clampgateway.bridges.modbus.server import ModbusServer
@@ -32,13 +32,13 @@ class Connection:
         "_closing",
         "_counters",
         "_half_s",
-        "_images",
         "_quiet_s",
         "_receive",
         "_received",
         "_selector",
         "_send",
         "_server",
+        "_short",
         "_socket",
         "_unsent",
         "address",
@@ -51,7 +51,7 @@ class Connection:
         self._server = server
         self._counters = server.counters
         self._answer = server.answer
-        self._images = server.images
+        self._short = server.shortcut.answer
         self._selector = selector
         self._socket = connected
         # Bound once: these are called for every request.
@@ -78,7 +78,7 @@ class Connection:
         if self._received:
             data = self._received + data
         elif len(data) == READ_SIZE:
-            reply = quick(self._images, data)
+            reply = self._short(data)
             if reply is not None:
                 self._counters.requests += 1
                 self._quiet_s = 0.0

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from clampgateway.bridges.modbus.connection import Connection
 from clampgateway.bridges.modbus.settings import Network, is_in
-from clampgateway.registers.mbap import Answer, Images
+from clampgateway.registers.mbap import Answer, Shortcut
 
 _log = logging.getLogger(__name__)
 
@@ -74,13 +74,13 @@ class ModbusServer:
 
     Args:
         answer: Unit id and PDU to the response.
-        images: What plain reads are answered from, by unit * 256 + function; may be empty.
+        shortcut: What plain reads are answered by; it need not know any unit.
         limits: See Limits.
     """
 
-    def __init__(self, answer: Answer, images: Images, limits: Limits) -> None:
+    def __init__(self, answer: Answer, shortcut: Shortcut, limits: Limits) -> None:
         self.answer = answer
-        self.images = images
+        self.shortcut = shortcut
         self.limits = limits
         self.counters = Counters()
         self._connections: set[Connection] = set()
