@@ -236,3 +236,22 @@ def test_the_machine_has_clocks() -> None:
     assert clocks.mono_us() >= first
     utc_ms = clocks.utc_ms()
     assert utc_ms == 0 or utc_ms >= EARLIEST_UTC_MS
+
+
+def test_a_date_names_the_era_of_utc_that_it_is_of() -> None:
+    world = World(0.0, 0.0)
+    era = 2
+    world.sync = ClockSync(lambda: world.utc_ms(), lambda: era)
+    world.exchange(100, 100)
+    moment_ms = world.device_us(world.now_us) // 1000
+    world.sync.anchor(world.now_us)
+    era = 3  # not before the next look at the clock
+    assert world.sync.to_utc_ms(moment_ms)[1] == 2
+    world.sync.anchor(world.now_us)
+    assert world.sync.to_utc_ms(moment_ms)[1] == 3
+    fit = world.sync.fit
+    assert fit is not None
+    assert world.sync.to_utc_ms_by(fit, moment_ms)[1] == 3
+    # A line to UTC itself is of no era: what becomes of this one does not make it wrong.
+    leads = fit._replace(offset_us=fit.offset_us + 1000 * UTC_MS, utc=True)
+    assert world.sync.to_utc_ms_by(leads, moment_ms)[1] == 1

@@ -252,3 +252,10 @@ def test_the_others_are_taken() -> None:
     said = {"power_up": "p", "devices": {"a": [GOOD, [1]], "b": [[8, *GOOD[1:]]]}}
     found, bad = keptclocks.load(said, Clocks(lambda: 1, lambda: UTC_MS, "p"))
     assert (sorted(found), bad) == (["a", "b"], 1)
+
+
+def test_the_last_utc_is_kept_with_them() -> None:
+    said = keptclocks.dump({}, Clocks(lambda: 1, lambda: UTC_MS, "p"))
+    assert keptclocks.seen_ms(json.loads(json.dumps(said))) == UTC_MS
+    for bad in (None, [], {}, {"utc_ms": "x"}, {"utc_ms": float("inf")}, {"utc_ms": -5}):
+        assert keptclocks.seen_ms(bad) == 0

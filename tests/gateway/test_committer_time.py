@@ -1,0 +1,182 @@
+"""The committer on time and readers: eras before items, corrections, what is put aside."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from clampgateway.committer import Committer, StoreThread
+from clampgateway.descriptions import Descriptions
+from clampgateway.devices import Devices
+from clampgateway.feed import Feed
+from clampgateway.model import RESTAMPED, Item, Parked, restamped_range
+from clampgateway.store import Dating, Store, file
+from clampgateway.utcclock import Era
+from support.datedlog import OFFSET_MS, dating, item_of, right_ms
+from support.gateway_parts import until
+
+
+class Bench:
+    """A committer, as the gateway has it, whose clock a test holds."""
+
+    def __init__(self, path: Path) -> None:
+        self.store = Store(path)
+        self.thread = StoreThread(self.store)
+        self.feed = Feed(
+            Devices(),
+            Descriptions(),
+            self.thread.read_after,
+            time.monotonic,
+            self.store.cursors(),
+            self.store.last_id(),
+            parked=self.store.parked(),
+        )
+        self.news: list[Era] = []
+        self.dating: Dating | None = None
+        self.committer = Committer(
+            self.thread, self.feed, 0.02, eras=self._take_news, dating=lambda: self.dating
+        )
+        self.acked: list[Item] = []
+
+    def _take_news(self) -> list[Era]:
+        news, self.news = self.news, []
+        return news
+
+    def ack(self, items: list[Item]) -> None:
+        """As a link does; the era of what is acknowledged must be in the file by then."""
+        with contextlib.closing(sqlite3.connect(self.store.path)) as db:
+            eras = {0, 1} | {number for (number,) in db.execute("SELECT number FROM eras")}
+        assert {one.synced for one in items} <= eras
+        self.acked += items
+
+    def submit(self, *items: Item) -> None:
+        self.committer.submit(list(items), self.ack)
+
+
+def on_bench(path: Path, work: Callable[[Bench], Awaitable[None]]) -> None:
+    async def run() -> None:
+        bench = Bench(path)
+        task = asyncio.create_task(bench.committer.run())
+        try:
+            async with asyncio.timeout(30):
+                await work(bench)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await bench.thread.close()
+
+    asyncio.run(run())
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "items.db"
+
+
+def test_an_era_is_kept_before_what_is_dated_in_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file, "BUSY_TIMEOUT_S", 0.02)
+
+    async def work(bench: Bench) -> None:
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        bench.news.append(Era(2, "run", OFFSET_MS))
+        bench.submit(item_of(1, era=2))
+        await until(lambda: bench.committer.failures >= 2)
+        bench.news.append(Era(3, "run", OFFSET_MS + 5000))
+        bench.submit(item_of(2, era=3))
+        other.execute("ROLLBACK")
+        other.close()
+        await until(lambda: len(bench.acked) == 2)
+        assert [era.number for era in bench.store.eras()] == [2, 3]
+
+    on_bench(path, work)
+
+
+def test_an_era_is_kept_although_nothing_comes(path: Path) -> None:
+    async def work(bench: Bench) -> None:
+        bench.news.append(Era(2, "run", OFFSET_MS))
+        await until(lambda: bench.store.eras() == [Era(2, "run", OFFSET_MS)])
+
+    on_bench(path, work)
+
+
+def test_readers_hear_of_what_was_corrected_behind_the_items(path: Path) -> None:
+    async def work(bench: Bench) -> None:
+        reader = bench.feed.reader("mqtt")
+        made = [item_of(seq) for seq in range(30)]
+        bench.submit(*made)
+        await until(lambda: len(bench.acked) == 30)
+        first = await reader.batch()
+        assert [one.item for one in first] == made
+        bench.dating = dating(("lathe", 1))
+        bench.news.append(Era(2, "run", OFFSET_MS))  # looked at at once, not in ten seconds
+        begun_s = time.monotonic()
+        (told,) = await reader.batch()
+        assert time.monotonic() - begun_s < 5
+        assert told.item.kind == RESTAMPED
+        assert restamped_range(told.item) == (1, 0, 29)
+        assert told.id == first[-1].id + 1
+        found = await bench.thread.read_range("lathe", 1, 0, 29, -1, 99)
+        assert [one.item.utc_ms for one in found] == [right_ms(one) for one in made]
+        bench.submit(item_of(31, era=2))
+        (after,) = await reader.batch()
+        assert after.id == told.id + 1
+
+    on_bench(path, work)
+
+
+def test_what_readers_put_aside_is_as_durable_as_their_cursors(path: Path) -> None:
+    rows = (Parked("hall/lathe/data", "lathe", 1 << 4, 1, 2, 0x87),)
+
+    async def work(bench: Bench) -> None:
+        bench.submit(item_of(1, era=1), item_of(2, era=1))
+        await until(lambda: len(bench.acked) == 2)
+        aside: dict[str, tuple[Parked, ...]] = {"mqtt": rows}
+        bench.feed.parked = lambda: dict(aside)
+        await until(lambda: bench.store.parked() == {"mqtt": list(rows)})
+        aside["mqtt"] = ()
+        await bench.committer.flush()
+        assert bench.store.parked() == {}
+
+    on_bench(path, work)
+
+
+def test_ids_of_one_device_are_found_among_many_of_another(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clampgateway.committer.READ_IDS", 50)
+
+    async def work(bench: Bench) -> None:
+        rare = [item_of(seq, "saw", era=1) for seq in range(0, 400, 40)]
+        many = [item_of(seq, era=1) for seq in range(400)]
+        bench.submit(*(one for seq in range(400) for one in (many[seq], *rare[seq // 40 :][:1])
+                       if one.seq == seq))  # fmt: skip
+        await until(lambda: len(bench.acked) == 410)
+        kinds = sum(1 << kind for kind in range(32))
+        last = bench.store.last_id()
+        found = await bench.thread.read_ids("saw", kinds, 0, last, 99)
+        assert [one.item for one in found] == rare
+        assert await bench.thread.read_ids("saw", kinds, 0, last, 3) == found[:3]
+        assert await bench.thread.read_ids("saw", kinds, found[2].id, last, 99) == found[3:]
+
+    on_bench(path, work)
+
+
+def test_the_ledger_and_who_sends_again_are_reached_from_the_loop(path: Path) -> None:
+    async def work(bench: Bench) -> None:
+        bench.submit(item_of(1, era=1))
+        bench.submit(item_of(1, era=1), item_of(2, "saw", era=1))
+        await until(lambda: len(bench.acked) == 3)
+        assert bench.committer.redelivered_by == {"lathe": 1}
+        await bench.thread.save_ledger([("lathe", 20_000, b"x")], 2)
+        assert await bench.thread.read_ledger("lathe") == [("lathe", 20_000, b"x")]
+
+    on_bench(path, work)
