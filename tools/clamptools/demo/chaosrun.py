@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from clamptools.demo import chaosverdict
+from clamptools.demo import chaosverdict, ledgercheck
 from clamptools.demo.account import Account, Key
 from clamptools.demo.brokers import find_mosquitto
 from clamptools.demo.chaos import Chaos
@@ -65,7 +65,8 @@ async def run_chaos(
             **chaos.summary(),
             "replays": session.recovery.summary(),
         }
-        return judge_chaos(verdict, evidence, stack.devices, chaos, committed, extra)
+        unlike = ledgercheck.differences(evidence.made, committed, stack.ledger())
+        return judge_chaos(verdict, evidence, stack.devices, chaos, committed, extra, unlike)
 
 
 def judge_chaos(
@@ -75,8 +76,12 @@ def judge_chaos(
     chaos: Chaos,
     committed: set[Key],
     extra: dict[str, Any],
+    unlike: list[str],
 ) -> Verdict:
-    """The verdict of a demo with what faults may cost and may not."""
+    """The verdict of a demo with what faults may cost and may not.
+
+    `unlike`: where the ledger does not agree with the side files.
+    """
     account = evidence.account
     result = account.result()
     cut_off = [key for key in result.covered if key not in committed]
@@ -89,10 +94,11 @@ def judge_chaos(
         "cut_off": len(cut_off),
         "restamped": result.restamped,
         "modbus_excused": evidence.modbus.excused,
+        "ledger_mismatches": len(unlike),
         "power_cuts": chaosverdict.entries(cuts),
         "chaos": extra,
     }
-    problems = verdict.problems + problems
+    problems = verdict.problems + problems + unlike
     found["ok"] = not problems
     return replace(verdict, result=found, problems=problems)
 

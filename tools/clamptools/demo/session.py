@@ -10,7 +10,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TextIO
 
@@ -35,7 +35,9 @@ SUBSCRIBE_TIMEOUT_S = 10.0
 
 @dataclass
 class Evidence:
-    """What a run leaves to be judged. `phantoms` were received, but no device made them."""
+    """What a run leaves to be judged. `phantoms` were received, but no device made them; `made` is
+    all that devices wrote down, also after the books were closed.
+    """
 
     account: Account
     modbus: ModbusLog
@@ -43,6 +45,7 @@ class Evidence:
     phantoms: list[Key]
     gateway_code: int | None
     interrupted: bool
+    made: set[Key] = field(default_factory=set)
 
 
 class Session:
@@ -116,7 +119,9 @@ class Session:
                     recovering = asyncio.create_task(self.recovery.run())
                 interrupted = await self._watch(table)
                 if self._chaos is not None and harming is not None:
-                    self._chaos.stop()
+                    if interrupted:
+                        self._chaos.stop()
+                    table.caption = "waiting for the end of what was injected"
                     await harming
                 table.caption = "waiting for what is on its way"
                 polled.set()
@@ -216,7 +221,13 @@ class Session:
             if key not in self._account.made and key not in later.made
         ]
         return Evidence(
-            self._account, self._modbus.log, self._subscriber.odd, phantoms, code, interrupted
+            self._account,
+            self._modbus.log,
+            self._subscriber.odd,
+            phantoms,
+            code,
+            interrupted,
+            {*self._account.made, *later.made},
         )
 
     def _look(self, table: LiveTable) -> None:

@@ -14,8 +14,9 @@ from types import TracebackType
 from typing import Any
 
 from clampgateway.app import STORE_FILE
+from clampgateway.ledger.content import Day, unpack
 from clampgateway.store import Store
-from clamptools.demo.account import Key
+from clamptools.demo.account import EVENT, GAP, RECORD, Key
 from clamptools.demo.brokers import BrokerPlan
 from clamptools.demo.devices import Plan, SimulatedDevice
 from clamptools.demo.processes import Child, free_ports, wait_listening
@@ -126,11 +127,24 @@ class Stack:
             found: set[Key] = set()
             last = 0
             while batch := store.read_after(last, STORE_BATCH):
-                found.update(Key(s.item.device, s.item.boot, s.item.seq) for s in batch)
+                found.update(
+                    Key(s.item.device, s.item.boot, s.item.seq)
+                    for s in batch
+                    if s.item.kind in (RECORD, EVENT, GAP)
+                )
                 last = batch[-1].id
             return found
         finally:
             store.close()
+
+    def ledger(self) -> list[tuple[str, Day]]:
+        """(device, day) of the gateway's ledger; only after the gateway's end."""
+        store = Store(self.state_dir / STORE_FILE)
+        try:
+            rows = store.read_ledger()
+        finally:
+            store.close()
+        return [(device, unpack(device, day, body).day) for device, day, body in rows]
 
     def device(self, name: str) -> SimulatedDevice:
         """The device of this name. Raises KeyError."""
