@@ -40,6 +40,17 @@ def post(args: argparse.Namespace, path: str, body: Mapping[str, Any]) -> dict[s
     Raises:
         UserError: No gateway runs there, or it refused, with its words.
     """
+    return _ask(args, "POST", path, json.dumps(body))
+
+
+def get(args: argparse.Namespace, path: str) -> dict[str, Any]:
+    """Asks for something and returns the answer. Raises UserError."""
+    return _ask(args, "GET", path)
+
+
+def _ask(
+    args: argparse.Namespace, method: str, path: str, body: str | None = None
+) -> dict[str, Any]:
     from clampgateway.api.access import AccessError, find
 
     try:
@@ -49,7 +60,7 @@ def post(args: argparse.Namespace, path: str, body: Mapping[str, Any]) -> dict[s
     headers = {"authorization": f"Bearer {access.token}", "content-type": "application/json"}
     connection = http.client.HTTPConnection(access.host, access.port, timeout=REQUEST_TIMEOUT_S)
     try:
-        connection.request("POST", path, json.dumps(body), headers)
+        connection.request(method, path, body, headers)
         response = connection.getresponse()
         answer = json.loads(response.read())
     except (OSError, http.client.HTTPException, ValueError) as error:

@@ -45,6 +45,9 @@ COMMANDS = {
         "simulated machines, gateway and broker, with a live table", "clamptools.demo", "tools"
     ),
     "gateway": Command("run the gateway, check its configuration", "clamptools.gatewaycmd"),
+    "ledger": Command(
+        "how complete the records of each device and day are", "clamptools.ledgercmd", "tools"
+    ),
     "prepare": Command(
         "divide a blank board's flash into files and spool", "clamptools.prepare", "tools"
     ),
@@ -55,6 +58,9 @@ COMMANDS = {
     ),
     "simulate": Command(
         "a device without its gateway for hours, in seconds", "clamptools.simulate"
+    ),
+    "verify": Command(
+        "what a subscriber kept against what devices made", "clamptools.verify", "tools"
     ),
     "watch": Command("live table of a running gateway, over MQTT", "clamptools.watch", "tools"),
     "why": Command("why a machine is in its state, from its device", "clamptools.why"),

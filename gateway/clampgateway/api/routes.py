@@ -22,7 +22,7 @@ from clampgateway.api import commands, ledger, problem
 from clampgateway.devices import Device, Devices
 from clampgateway.health import Report
 from clampgateway.link.commands import Answer, LinkError
-from clampgateway.model import GatewayError
+from clampgateway.model import Description, GatewayError
 
 RELEASE_S_MAX = 3600
 
@@ -153,7 +153,7 @@ def device_content(device: Device, now_s: float) -> dict[str, Any]:
         "refused": device.refused,
         "source": device.source,
         "identity": device.identity,
-        "description": device.description,
+        "description": _description(device.description),
         "reading": reading,
         "state": device.state._asdict(),
         "status": device.status,
@@ -161,4 +161,16 @@ def device_content(device: Device, now_s: float) -> dict[str, Any]:
         "records": device.records,
         "events": device.events,
         "gaps": device.gaps,
+    }
+
+
+def _description(about: Description | None) -> dict[str, Any] | None:
+    """A description without what is made from it."""
+    if about is None:
+        return None
+    return {
+        "device": about.device,
+        "crc": about.crc,
+        "layout": about.layout,
+        "channels": about.channels,
     }
