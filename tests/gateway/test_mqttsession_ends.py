@@ -85,7 +85,7 @@ def test_a_broker_that_answers_when_asked_is_kept() -> None:
         ({"connack": 0x97}, "quota"),
         ({"connack": 0xF7}, "0xF7 of unknown meaning"),
         ({"connack": 0x88, "properties": b"\x1f\0\x05c\nlog"}, r"unavailable \('c\\nlog'\)"),
-        ({"connack": 0x9D, "properties": b"\x1c\0\x03b:1"}, "moved.*b:1.*list of brokers"),
+        ({"connack": 0x9D, "properties": b"\x1c\0\x03b:1"}, "moved.*b:1.*fallbacks"),
         ({"connack": None}, 'timed out.*protocol = "3.1.1"'),
         ({"properties": b"\x24\0"}, "QoS 0 only"),
         ({"properties": b"\x21\0\0"}, "Receive Maximum.*of 0"),

@@ -8,7 +8,7 @@ import contextlib
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clampgateway.mqttsession import Broker, Will, decoding, inbox, keepalive, packets, reasons
@@ -91,6 +91,7 @@ def test_packets_come_out_however_the_bytes_are_cut() -> None:
         assert cut([stream[:at], stream[at:]]) == whole
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.lists(st.sampled_from([ACK, REFUSED_ACK, LONG_ACK, PONG]), max_size=20), st.data())
 def test_no_cut_changes_what_comes_out(stream: list[bytes], data: st.DataObject) -> None:
     whole = b"".join(stream)
@@ -180,6 +181,7 @@ def test_a_wrong_message_is_malformed(first: int, body: bytes) -> None:
         decoding.publish(Packet(first, body, len(body)), v5=True)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.binary(max_size=80), st.integers(0, 255), st.booleans(), st.integers(0, 200))
 def test_any_bytes_are_read_or_malformed(body: bytes, first: int, v5: bool, lost: int) -> None:
     packet = Packet(first, body, len(body) + lost)
@@ -190,6 +192,7 @@ def test_any_bytes_are_read_or_malformed(body: bytes, first: int, v5: bool, lost
         assert decoding.disconnect(packet)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.lists(st.binary(max_size=40), max_size=8))
 def test_any_stream_is_cut_or_malformed(pieces: list[bytes]) -> None:
     try:
@@ -201,6 +204,7 @@ def test_any_stream_is_cut_or_malformed(pieces: list[bytes]) -> None:
     assert sum(len(each.body) + 2 for each in others) + 4 * len(acks) <= whole
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(
     st.text(st.characters(exclude_characters="+#\0", exclude_categories=["Cs"]), min_size=1),
     st.binary(max_size=300),

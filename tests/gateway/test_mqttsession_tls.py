@@ -113,7 +113,9 @@ def test_a_certificate_for_another_host_is_not_believed(
 def test_without_a_certificate_where_one_is_asked_for(secure: Secure) -> None:
     # The broker's reason, or the end of the connection, whichever the system tells first.
     text = why(broker_at(secure.port, tls=Tls(secure.authority.certificate)), 1)
-    assert re.search("connection lost.*asks for a certificate needs `cert` and `key`", text)
+    assert re.search(
+        "connection lost.*asks for a certificate needs `cert_file` and `key_file`", text
+    )
 
 
 def test_tls_and_plain_text_do_not_mix_in_silence(secure: Secure) -> None:

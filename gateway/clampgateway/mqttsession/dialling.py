@@ -113,7 +113,7 @@ def _explain(error: OSError | UnicodeError, broker: Broker) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return (
             f"the broker's certificate is not believed: {error.verify_message}; "
-            "`ca` names the authority, and the host must be one that the certificate has"
+            "`ca_file` names the authority, and the host must be one that the certificate has"
         )
     if isinstance(error, ssl.SSLError):
         plain = error.reason in _PLAIN_TEXT
@@ -130,7 +130,7 @@ def _advice(broker: Broker) -> str:
     """What may be the reason if a broker goes without saying why."""
     advice = ""
     if broker.tls is not None and broker.tls.cert is None:
-        advice += "; one that asks for a certificate needs `cert` and `key`"
+        advice += "; one that asks for a certificate needs `cert_file` and `key_file`"
     if broker.protocol == "5":
         advice += f"; {reasons.ADVICE[reasons.WRONG_VERSION]}"
     return advice

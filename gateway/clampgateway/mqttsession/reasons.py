@@ -66,8 +66,8 @@ ADVICE = {
     0x86: "look at username and password_file",
     0x87: "look at username, password_file and the broker's access list",
     0x9A: "this gateway needs a broker that keeps retained messages",
-    OTHER_SERVER: "name it in the list of brokers",
-    SERVER_MOVED: "name it in the list of brokers",
+    OTHER_SERVER: "name it in `fallbacks`, if it is to be followed",
+    SERVER_MOVED: "name it in `fallbacks`, if it is to be followed",
 }
 
 
