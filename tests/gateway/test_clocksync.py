@@ -241,7 +241,7 @@ def test_the_machine_has_clocks() -> None:
 def test_a_date_names_the_era_of_utc_that_it_is_of() -> None:
     world = World(0.0, 0.0)
     era = 2
-    world.sync = ClockSync(lambda: world.utc_ms(), lambda: era)
+    world.sync = ClockSync(world.utc_ms, lambda: era)
     world.exchange(100, 100)
     moment_ms = world.device_us(world.now_us) // 1000
     world.sync.anchor(world.now_us)
