@@ -11,6 +11,7 @@ import importlib
 from clamptools.cli import add_action
 
 EXAMPLE = """
+clampwork bench gateway --json
 clampwork bench kernels --json
 clampwork bench modbus --json
 clampwork bench states --json
@@ -18,6 +19,7 @@ clampwork bench store --json
 """
 # Name, line of help, module.
 BENCHES = (
+    ("gateway", "a whole gateway, and what a record costs", "clamptools.gatewaybench"),
     ("kernels", "cycles per sample of the firmware's kernels", "clamptools.kernelcmd"),
     ("modbus", "the Modbus server against libmodbus and pymodbus", "clamptools.modbusbench"),
     ("mqtt", "the gateway's MQTT client against others", "clamptools.mqttbench"),
