@@ -13,6 +13,7 @@ import aiomqtt
 
 HOST, PORT, BASE, FILE = sys.argv[1:5]
 LOOK_S, AT_ONCE, TO_THE_END = 5, 20, 4294967295
+heads: dict[str, tuple[int, int]] = {}  # device: newest power-up, its highest number
 db = sqlite3.connect(FILE, isolation_level="IMMEDIATE")
 db.execute("PRAGMA journal_mode = WAL")
 db.execute("CREATE TABLE IF NOT EXISTS items (device, boot, seq, rev, topic, payload,"
@@ -23,6 +24,9 @@ db.execute("CREATE TABLE IF NOT EXISTS known (device, boot, first, last)")
 def keep(topic: str, payload: bytes) -> None:
     device, _, kind = topic.removeprefix(BASE + "/").partition("/")
     content = json.loads(payload)
+    if kind == "ledger":
+        heads[device] = content["boot"], content["last"] + 1
+        return
     with db:  # one transaction: a kill leaves all of a message or none of it
         if kind == "cmd/replay/result":
             _, boot, first, last = map(int, str(content.get("id")).split())
@@ -59,6 +63,10 @@ def holes() -> list[tuple[str, int, int, int]]:
         if first > begin:
             found.append((device, boot, begin, first - 1))
         at[device, boot] = last + 1
+    for device, (boot, end) in heads.items():
+        newest[device] = max(boot, newest.get(device, 0))
+        if at.get((device, boot), 0) < end:
+            found.append((device, boot, at.get((device, boot), 0), end - 1))
     ends = [(*key, first, TO_THE_END) for key, first in at.items() if first <= TO_THE_END]
     return found + [end for end in ends if end[1] < newest[end[0]]]
 
@@ -73,7 +81,7 @@ async def ask(client: aiomqtt.Client) -> None:
 
 
 async def main() -> None:
-    ends = ("data", "history", "event", "cmd/replay/result")
+    ends = ("data", "history", "event", "ledger", "cmd/replay/result")
     while True:
         try:
             async with aiomqtt.Client(

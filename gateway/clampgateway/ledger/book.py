@@ -13,7 +13,7 @@ from typing import NamedTuple
 from clampgateway.ledger import content
 from clampgateway.ledger.content import Day, Kept, KeptPowerUp
 from clampgateway.ledger.powerup import PowerUp
-from clampgateway.ledger.spans import DAY_MS, DAYS_MAX, Hole, Span
+from clampgateway.ledger.spans import DAY_MS, DAYS_MAX, SEQ_MASK, Hole, Span
 from clampgateway.ledger.told import Cut, Told
 
 KEPT_DAYS = 3
@@ -61,10 +61,11 @@ class Book:
 
     def tell(self, boot: int, told: Told) -> None:
         """A gap names numbers, unwound. Of a device that tells too many the rest is counted."""
-        if len(self.power_up(boot, told.last).told.ranges) >= TOLD_MAX:
+        known = self.power_ups.get(boot)
+        if known is not None and len(known.told.ranges) >= TOLD_MAX:
             self.told_left_out += 1
-            return
-        self.power_ups[boot].tell(told)
+        else:
+            self.power_up(boot, told.last).tell(told)
 
     def cut(self, cut: Cut) -> None:
         """A gap goes to the end of a power-up, and of all before its own place."""
@@ -74,6 +75,13 @@ class Book:
             cut = min(cut, same[0], key=lambda each: each.day or DAY_MS)
         self.cuts.append(cut)
         self.cuts.sort()
+
+    def head(self) -> tuple[int, int]:
+        """(boot, seq) of the highest number of the newest power-up; 0, 0 without any."""
+        if not self.power_ups:
+            return 0, 0
+        newest = self.power_ups[max(self.power_ups)]
+        return newest.boot, newest.last & SEQ_MASK
 
     # --- what it says ---------------------------------------------------------------------------
 

@@ -58,10 +58,16 @@ class Day(Struct):
 
 
 class Content(Struct):
-    """`ledger`: the days of one device, newest last."""
+    """`ledger`: the days of one device, newest last.
+
+    `last` is the highest number known of its newest power-up `boot`; both 0 where the gateway has
+    not looked at the device since its start.
+    """
 
     device: str
     days: list[Day]
+    boot: int = 0
+    last: int = 0
 
 
 class KeptPowerUp(Struct, array_like=True):
@@ -131,9 +137,9 @@ def unpack(device: str, day: int, body: bytes) -> Kept:
     return kept
 
 
-def payload(device: str, days: Sequence[Day]) -> bytes:
+def payload(device: str, days: Sequence[Day], head: tuple[int, int]) -> bytes:
     """The JSON of the MQTT topic: all numbers, and of each day's ranges the last few."""
-    return _encode_json(Content(device, [_short(day) for day in days]))
+    return _encode_json(Content(device, [_short(day) for day in days], *head))
 
 
 def _short(day: Day) -> Day:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from clampgateway.feed import Feed
 from clampgateway.ledger import content
+from clampgateway.ledger.book import KEPT_DAYS
 from clampgateway.ledger.content import Content, Day, LedgerError
 from clampgateway.ledger.ledger import Ledger, Need, is_empty
 from clampgateway.ledger.spans import DAY_MS
@@ -123,7 +124,11 @@ class LedgerKeeper:
                 if (first_day or 0) <= number <= (number if last_day is None else last_day):
                     days.setdefault(key, {})[number] = day
         return [
-            Content(key, [of[number] for number in sorted(of) if not is_empty(of[number])])
+            Content(
+                key,
+                [of[number] for number in sorted(of) if not is_empty(of[number])],
+                *(ledger.head(key) if ledger is not None else (0, 0)),
+            )
             for key, of in sorted(days.items())
         ]
 
@@ -134,6 +139,7 @@ class LedgerKeeper:
         self._ledger = ledger = Ledger(self._saved_at)
         now_s = time.monotonic()
         save_due_s, tell_due_s = now_s + self._save_s, now_s
+        await self._begin(ledger)
         try:
             while True:
                 batch: list[Stored] = []
@@ -152,6 +158,14 @@ class LedgerKeeper:
                 await asyncio.sleep(0 if len(batch) == READ_ITEMS else POLL_S)
         finally:
             await self._finish(ledger)
+
+    async def _begin(self, ledger: Ledger) -> None:
+        """Devices that sent something in the last days can be told of at once."""
+        today = self._utc_ms() // DAY_MS
+        if today:
+            rows = await self._store.read_ledger(None, today - KEPT_DAYS, None)
+            for device in sorted({row[0] for row in rows}):
+                await self._load(ledger, device)
 
     async def _finish(self, ledger: Ledger) -> None:
         """Takes in and saves what has come until now: the next start need not read it again."""

@@ -276,7 +276,12 @@ class Ledger:
     def payload(self, device: str) -> bytes:
         """The JSON of the topic `ledger`: the last days that are in memory."""
         days = [day for day in self.days(device).values() if not is_empty(day)]
-        return content.payload(device, days[-DAYS_PUBLISHED:])
+        return content.payload(device, days[-DAYS_PUBLISHED:], self.head(device))
+
+    def head(self, device: str) -> tuple[int, int]:
+        """(boot, seq) of the newest power-up's highest number; 0, 0 of a device not in memory."""
+        book = self._books.get(device)
+        return book.head() if book is not None else (0, 0)
 
     def changed(self, device: str) -> dict[int, bytes]:
         """Rows of a device that are to be written."""
