@@ -69,6 +69,41 @@ def test_missing_and_late(view: View) -> None:
     assert (row.records, row.missing, row.gaps, row.age_ms) == (4, 0, 1, 1000)
 
 
+def test_history_counts_and_condensed_records_stand_for_others(view: View) -> None:
+    old = [json.loads(record(seq)) for seq in (1, 2)]
+    condensed = {**json.loads(record(12)), "before": 9}
+    view.took("clampwork/shop/d1/data", record(13))
+    view.took("clampwork/shop/d1/history", json.dumps([*old, condensed]).encode())
+    view.took("clampwork/shop/d1/history", json.dumps(old).encode())
+    (row,) = view.rows(0)
+    assert (row.records, row.missing, view.odd) == (4, 0, 0)
+    view.took("clampwork/shop/d1/history", b'{"boot": 1}')
+    assert view.odd == 1
+
+
+def ledger(day: str, *numbers: int) -> dict[str, Any]:
+    names = ("expected", "received", "condensed", "late", "lost", "pending")
+    return {"day": day, **dict(zip(names, numbers, strict=True))}
+
+
+def test_what_the_ledger_says_is_a_line(view: View) -> None:
+    out = io.StringIO()
+    with LiveTable(out, "title") as table:
+        table.show(view.rows(0), last=True)
+        assert "ledger" not in out.getvalue()
+        days = [ledger("2026-11-21", 9, 9, 0, 0, 0, 0), ledger("2026-11-22", 10, 7, 1, 3, 1, 1)]
+        content = {"device": "d1", "days": [ledger("unsynced", 1, 1, 0, 0, 0, 0), *days]}
+        view.took("clampwork/shop/d1/ledger", json.dumps(content).encode())
+        for device, day in (("d2", "2026-11-22"), ("d3", "2026-11-20")):
+            content = {"device": device, "days": [ledger(day, 5, 5, 0, 0, 0, 0)]}
+            view.took(f"clampwork/shop/{device}/ledger", json.dumps(content).encode())
+        table.show(view.rows(0), last=True)
+    assert out.getvalue().endswith(
+        "ledger of 2026-11-22: 15 expected, 12 received, 1 condensed, 3 late, 1 lost, 1 pending\n"
+    )
+    assert view.odd == 0
+
+
 def test_offline_with_its_gateway(view: View) -> None:
     view.took("clampwork/shop/_gateway/g1/availability", b"offline")
     (row,) = view.rows(0)

@@ -6,7 +6,7 @@ Owns the look alone. What a row holds is `liveview.py`.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import TextIO
 
@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from clamptools.liveview import Row
+from clamptools.liveview import Row, together
 
 PLAIN_PERIOD_S = 5.0
 STALE_MS = 5000.0
@@ -56,15 +56,20 @@ class LiveTable:
 
     def show(self, rows: Iterable[Row], *, last: bool = False) -> None:
         """Draws the rows; without a terminal every 5 s only, and the `last`."""
+        rows = list(rows)
         if self._live is not None:
             self._live.update(self._table(rows), refresh=True)
         elif last or time.monotonic() >= self._next_plain_s:
             for row in rows:
                 self._next_plain_s = time.monotonic() + PLAIN_PERIOD_S
                 self._console.out(line_of(row), highlight=False)
+            told = ledger_line(rows)
+            if told:
+                self._console.out(told, highlight=False)
 
-    def _table(self, rows: Iterable[Row]) -> Table:
-        table = Table(title=self._title, caption=self.caption, title_justify="left")
+    def _table(self, rows: Sequence[Row]) -> Table:
+        below = Text("\n").join(Text(line) for line in (ledger_line(rows), self.caption) if line)
+        table = Table(title=self._title, caption=below, title_justify="left")
         table.caption_justify = "left"
         for name in COLUMNS:
             right = name not in ("machine", "state")
@@ -104,6 +109,17 @@ def line_of(row: Row) -> str:
     return (
         f"{name}: {state}, {current} A, {velocity} mm/s, {records} records, {missing} lost, "
         f"{age} s old"
+    )
+
+
+def ledger_line(rows: Iterable[Row]) -> str:
+    """What the gateways' ledgers say of all devices together; "" before one says anything."""
+    told = together(rows)
+    if told is None:
+        return ""
+    return (
+        f"ledger of {printable(told.day)}: {told.expected} expected, {told.received} received, "
+        f"{told.condensed} condensed, {told.late} late, {told.lost} lost, {told.pending} pending"
     )
 
 

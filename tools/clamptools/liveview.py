@@ -7,10 +7,22 @@ A payload that is not what docs/topics.md says is counted and skipped.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 UNKNOWN = "unknown"
+
+
+class Completeness(NamedTuple):
+    """A device's newest day in the gateway's ledger, or the sum of several; see docs/ledger.md."""
+
+    day: str
+    expected: int
+    received: int
+    condensed: int
+    late: int
+    lost: int
+    pending: int
 
 
 class Row(NamedTuple):
@@ -18,7 +30,8 @@ class Row(NamedTuple):
 
     `current_a` the RMS of each current channel in A, `velocity_mm_s` the largest velocity RMS of
     all axes, `missing` the records, events and gaps that were made between the first and the last
-    one received but did not come (yet), `age_ms` since the end of the last record.
+    one received but did not come (yet), `age_ms` since the end of the last record, `ledger` what
+    the gateway says of its newest day, None before it said anything.
     """
 
     site: str
@@ -34,6 +47,7 @@ class Row(NamedTuple):
     missing: int
     gaps: int
     age_ms: float | None
+    ledger: Completeness | None = None
 
 
 class DeviceView:
@@ -48,6 +62,7 @@ class DeviceView:
         self.record: dict[str, Any] = {}
         self.records = 0
         self.gaps = 0
+        self.ledger: Completeness | None = None
         self._seen: dict[int, set[int]] = {}
 
     def took(self, kind: str, content: Any) -> None:  # noqa: ANN401 - JSON
@@ -59,16 +74,34 @@ class DeviceView:
         elif kind == "state":
             self.state = str(_object(content)["state"])
         elif kind == "data":
-            record = _object(content)
-            if self._first_time(record):
-                self.records += 1
-                last = self.record
-                if not last or _order(record) > _order(last):
-                    self.record = record
+            self._took_record(_object(content))
+        elif kind == "history":
+            for record in content:
+                self._took_record(_object(record))
+        elif kind == "ledger":
+            self._took_ledger(_object(content))
         elif kind == "event":
             event = _object(content)
             if self._first_time(event):
                 self.gaps += event["kind"] == "gap"
+
+    def _took_record(self, record: dict[str, Any]) -> None:
+        if not self._first_time(record):
+            return
+        self.records += 1
+        if record.get("before"):
+            # A condensed one stands for the numbers before its own.
+            boot, seq = _order(record)
+            self._seen[boot].update(range(seq - int(record["before"]), seq))
+        last = self.record
+        if not last or _order(record) > _order(last):
+            self.record = record
+
+    def _took_ledger(self, content: dict[str, Any]) -> None:
+        days = [day for day in content["days"] if day["day"] != "unsynced"]
+        if days:
+            numbers = (int(days[-1][name]) for name in Completeness._fields[1:])
+            self.ledger = Completeness(str(days[-1]["day"]), *numbers)
 
     @property
     def missing(self) -> int:
@@ -105,6 +138,7 @@ class DeviceView:
             self.missing,
             self.gaps,
             now_utc_ms - ended_ms if ended_ms else None,
+            self.ledger,
         )
 
     def _first_time(self, content: dict[str, Any]) -> bool:
@@ -146,6 +180,16 @@ class View:
             alive = [on for (where, _id), on in self.gateways.items() if where == row.site]
             gone = bool(alive) and not any(alive)
             yield row._replace(online=False, state="offline") if gone else row
+
+
+def together(rows: Iterable[Row]) -> Completeness | None:
+    """The sum over all devices of the newest day that any ledger has; None before one has."""
+    ledgers = [row.ledger for row in rows if row.ledger is not None]
+    if not ledgers:
+        return None
+    day = max(ledger.day for ledger in ledgers)
+    sums = zip(*(ledger[1:] for ledger in ledgers if ledger.day == day), strict=True)
+    return Completeness(day, *map(sum, sums))
 
 
 def _object(content: Any) -> dict[str, Any]:  # noqa: ANN401
