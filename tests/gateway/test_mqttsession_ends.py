@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from clampgateway.mqttsession import Broker, Connection, dialling, keepalive
+from clampgateway.mqttsession import Broker, Connection, MqttSession, dialling, keepalive
 from support.gateway_parts import serving, until
 from support.ports import free_port
 from support.sessions import CLIENT_ID, WILL, Ends, broker_at, forever, nothing, session_to
@@ -355,3 +355,21 @@ def test_a_farewell_that_nobody_takes_costs_two_seconds_at_most() -> None:
             await until(lambda: not stub.connections)
 
     run(scenario)
+
+
+@pytest.mark.parametrize("answer", [None, 0])
+def test_a_session_that_is_stopped_leaves_no_socket(answer: int | None) -> None:
+    async def scenario() -> None:
+        async with stub_broker(connack=answer) as stub:
+            session = session_to(stub.port)
+            async with serving(lambda: session.run(forever, nothing)):
+                await until(lambda: stub.connects == 1)  # in the middle of CONNECT, or after it
+            await until(lambda: not stub.connections)
+            assert stub.said_goodbye is (answer == 0)
+
+    run(scenario)
+
+
+def test_a_session_needs_a_broker() -> None:
+    with pytest.raises(ValueError, match="needs a broker"):
+        MqttSession([], lambda: WILL)

@@ -40,12 +40,12 @@ class MqttSession:
 
     def __init__(
         self,
-        brokers: Broker | Sequence[Broker],
+        brokers: Sequence[Broker],
         will: Callable[[], Will],
         mono: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._brokers = (brokers,) if isinstance(brokers, Broker) else tuple(brokers)
+        self._brokers = tuple(brokers)
         if not self._brokers:
             raise ValueError("a session needs a broker")
         self._will = will
