@@ -17,10 +17,12 @@ from clampgateway.committer import StoreThread
 from clampgateway.descriptions import Descriptions
 from clampgateway.devices import Devices
 from clampgateway.feed import Feed
-from clampgateway.ledger import Day, LedgerKeeper
+from clampgateway.ledger import Day, LedgerKeeper, day_name
 from clampgateway.ledger.keeper import LedgerStore
 from clampgateway.model import Item, Stored
 from clampgateway.store import Store, StoreError
+from clampgateway.utcclock import Era
+from support.datedlog import OFFSET_MS, dating, item_of, right_ms, worked_off
 from support.gateway_parts import stop, until
 from support.ledgermodel import event, gap, record
 from support.ledgertruth import DAY_MS
@@ -349,3 +351,39 @@ def test_a_gap_that_does_not_decode_is_counted(
             assert (await bench.days())["2024-10-04"].received == 3
 
     asyncio.run(scenario())
+
+
+def test_times_that_are_corrected_in_the_store_move_to_their_day(tmp_path: Path) -> None:
+    """Items without a time, and items of a wrong one: the file too has no other day left."""
+
+    async def scenario() -> None:
+        async with bench_at(tmp_path / "store.db") as bench:
+            bench.now_ms = right_ms(item_of(0)) + 1000
+            await bench.put(*(item_of(seq) for seq in range(40) if seq != 7))
+            await bench.settled()
+            assert [day.received for day in (await bench.days()).values()] == [39]
+            assert list(await bench.days()) == ["unsynced"]
+            bench.store.save_eras([Era(2, "run", OFFSET_MS)])
+            how = dating(("lathe", 1))
+            told = await bench.thread.run(worked_off, bench.store, how)
+            assert told
+            bench.feed.publish(told)
+            await bench.settled()
+            days = await bench.days()
+            name = day_name(right_ms(item_of(0)) // DAY_MS)
+            assert list(days) == [name]
+            day = days[name]
+            assert (day.expected, day.received, day.pending, day.late) == (40, 39, 1, 0)
+            assert bench.keeper.stats()["restamped"] == 39
+        rows = dict(_rows(tmp_path / "store.db"))
+        assert sorted(rows) == [0, right_ms(item_of(0)) // DAY_MS]
+
+    asyncio.run(scenario())
+
+
+def _rows(path: Path) -> list[tuple[int, bytes]]:
+    store = Store(path)
+    try:
+        return [(day, body) for _device, day, body in store.read_ledger()]
+    finally:
+        store.close()
