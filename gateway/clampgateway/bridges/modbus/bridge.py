@@ -14,6 +14,7 @@ from functools import partial
 
 from clampgateway.bridges import BridgeError
 from clampgateway.bridges.modbus.commands import Commands
+from clampgateway.bridges.modbus.line import RtuLine
 from clampgateway.bridges.modbus.server import Limits, ModbusServer
 from clampgateway.bridges.modbus.settings import ModbusSettings, network
 from clampgateway.bridges.modbus.units import DeviceUnit, gateway_image
@@ -21,8 +22,9 @@ from clampgateway.devices import Device
 from clampgateway.feed import BridgeContext
 from clampgateway.model import Channel, Description, GatewayError
 from clampgateway.registers import schema
-from clampgateway.registers.mbap import Shortcut
+from clampgateway.registers.mbap import Answer, Shortcut
 from clampgateway.registers.pdu import READ_HOLDING, READ_INPUT, pdu
+from clampgateway.registers.rtu import Slave
 from clampgateway.registers.unitimage import Style, UnitImage
 from clampgateway.store import NumbersExhaustedError
 
@@ -70,6 +72,7 @@ class ModbusBridge:
         write = self._commands.write if settings.writable else None
         answer = partial(pdu, self._lookup, write=write)
         self._server = ModbusServer(answer, self._shortcut, limits)
+        self._line = self._made_line(answer)
         self._resets = 0
         self._zero = (0, 0)  # requests and exceptions at the last reset
         self._renew()
@@ -96,6 +99,8 @@ class ModbusBridge:
                 tasks.create_task(self._server.run(), name="modbus connections")
                 tasks.create_task(self._keep_described(), name="modbus descriptions")
                 tasks.create_task(self._keep_renewed(), name="modbus gateway unit")
+                if self._line is not None:
+                    tasks.create_task(self._line.run(), name="modbus line")
         finally:
             unwatch()
             self._server.close()
@@ -112,7 +117,17 @@ class ModbusBridge:
             "written": self._commands.written,
             "write_refused": self._commands.refused,
             "write_failed": self._commands.failed,
+            **(self._line.stats() if self._line is not None else {}),
         }
+
+    def _made_line(self, answer: Answer) -> RtuLine | None:
+        settings = self._settings.rtu
+        if settings is None:
+            return None
+        return RtuLine(settings, Slave(answer, self._is_ours, settings.baud))
+
+    def _is_ours(self, unit: int) -> bool:
+        return unit in self._units or unit == schema.GATEWAY_UNIT
 
     def _lookup(self, unit: int) -> UnitImage | None:
         found = self._units.get(unit)

@@ -44,7 +44,7 @@ class RtuSettings(Settings):
     """[modbus.rtu]: the same units on a serial line."""
 
     port: Annotated[str, Field(min_length=1, description="device file of the serial line")]
-    baud: Annotated[int, Field(ge=1200, le=1_000_000)] = 19200
+    baud: Literal[1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400] = 19200
     parity: Literal["none", "even", "odd"] = "even"
     stop_bits: Literal[1, 2] = 1
 
