@@ -21,6 +21,7 @@ from emulator import Meter, Pico
 from flashtimes import TYPICAL_MS, WORST_MS
 
 from clampdevice.hal.sim.errors import curve_of
+from clampdevice.history import ERASE_US
 from clampdevice.linear import PER_LSB, thresholds
 from clamptools.boards import read_board
 from clampwire.codec import Codec
@@ -63,6 +64,7 @@ FLASHES = (
 def files(board: dict, begin_s: int, every_ms: int, asks: bool = False) -> dict[str, bytes]:
     found = firmware.device_files()
     main = MAIN.read_text().replace("SECONDS = 0", f"SECONDS = {begin_s}")
+    assert f"\nERASE_US = {ERASE_US} " in main
     main = main.replace("EVERY_MS = 0", f"EVERY_MS = {every_ms}")
     main = main.replace("ASKS = False", f"ASKS = {asks}")
     found["main.py"] = main.encode()

@@ -11,12 +11,12 @@ import asyncio
 import rp2
 
 from clampdevice import clock, start
-from clampdevice.history import ERASE_US
 from clampdevice.layers import Room
 
 SECONDS = 0
 EVERY_MS = 0
 ASKS = False
+ERASE_US = 405000  # as in `history`, which takes 10 KB of heap and is not loaded without a ring
 SPARE = 1024 * 1024  # far up in the file system, where the few files of a fresh board do not lie
 SECTORS = 16
 PAGES = 4
