@@ -33,6 +33,7 @@ from clampgateway.topics.payloads import (
     state_payload,
     wide_features,
 )
+from clampgateway.topics.writer import RecordWriter
 
 __all__ = [
     "OFFLINE",
@@ -48,6 +49,7 @@ __all__ = [
     "DeviceTopics",
     "Event",
     "Gap",
+    "RecordWriter",
     "Replay",
     "ReplayAnswer",
     "Request",

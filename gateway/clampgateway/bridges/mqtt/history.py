@@ -199,11 +199,12 @@ class HistoryLane:
             made = self._routes.make(route, stored.item)
             if made is None:
                 continue
+            payload, before = made
             if not is_record:
-                return _Message(batch, route, topic, made.payload, [(stored, 0)])
-            items.append((stored, made.before))
-            payloads.append(made.payload)
-            size += len(made.payload) + 1
+                return _Message(batch, route, topic, payload, [(stored, 0)])
+            items.append((stored, before))
+            payloads.append(payload)
+            size += len(payload) + 1
         if not items:
             return None
         return _Message(batch, route, history, topics.history_payload(payloads), items)

@@ -105,13 +105,14 @@ class LiveLane:
         if made is None:
             self._lanes.passed(number)
             return
-        if made.before:
+        payload, before = made
+        if before:
             self._counts["condensed"] += 1
             self._aside(number, device, kinds)
             return
         on_ack = partial(self._answered, self._generation, number, route, kinds)
         try:
-            connection.send(topic, made.payload, on_ack)
+            connection.send(topic, payload, on_ack)
         except TooLargeError:
             self._aside(number, device, kinds, topic, TOO_LARGE)
             self._on_refusal(route, topic, TOO_LARGE)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import NamedTuple
 
 from clampgateway import topics
 from clampgateway.feed import BridgeContext
@@ -16,7 +15,6 @@ from clampgateway.model import (
     Item,
     decode_event,
     decode_gap,
-    decode_record,
 )
 from clampgateway.topics import DeviceTopics, Topics
 
@@ -26,7 +24,7 @@ _log = logging.getLogger(__name__)
 class Route:
     """One device: its topics, its last description, and the newest record that went as live."""
 
-    __slots__ = ("crc", "description", "device", "head", "topics")
+    __slots__ = ("crc", "description", "device", "head", "topics", "writer")
 
     def __init__(self, device: str, names: DeviceTopics) -> None:
         self.device = device
@@ -34,13 +32,11 @@ class Route:
         self.head: tuple[int, int] = (-1, -1)
         self.crc = -1
         self.description: Description | None = None
+        self.writer: topics.RecordWriter | None = None
 
 
-class Made(NamedTuple):
-    """The payload of an item, and how many numbers a condensed record covers before its own."""
-
-    payload: bytes
-    before: int
+# The payload of an item, and how many numbers a condensed record covers before its own.
+Made = tuple[bytes, int]
 
 
 class Routes:
@@ -75,21 +71,21 @@ class Routes:
         if route.crc != crc or route.description is None:
             route.description = self._context.feed.description(item.device, crc)
             route.crc = crc
+            route.writer = None
             if route.description is not None:
+                route.writer = topics.RecordWriter(route.description)
                 self._introduce(route, route.description)
-        description = route.description
+        description, writer = route.description, route.writer
         try:
             if item.kind == RECORD:
-                if description is not None:
-                    reading = decode_record(item, description)
-                    payload = topics.data_payload(reading, description, item.rev)
-                    return Made(payload, reading.before)
+                if writer is not None:
+                    return writer.write(item)
                 why = f"no description {crc:08x}"
             elif item.kind == EVENT:
                 event = decode_event(item, description)
-                return Made(topics.event_payload(event, item.rev), 0)
+                return topics.event_payload(event, item.rev), 0
             elif item.kind == GAP:
-                return Made(topics.gap_payload(decode_gap(item, description), item.rev), 0)
+                return topics.gap_payload(decode_gap(item, description), item.rev), 0
             else:
                 why = f"kind {item.kind} is unknown"
         except ValueError as error:

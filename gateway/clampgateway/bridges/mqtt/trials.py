@@ -96,7 +96,7 @@ class Trials:
                 made = self._routes.make(route, stored.item)
                 if made is None:
                     continue
-                payload = made.payload
+                payload, _before = made
                 if topic == route.topics.history:
                     payload = topics.history_payload([payload])
                 whole = at > 0 or each.kinds == MARKER
