@@ -147,6 +147,25 @@ def test_a_damaged_store_keeps_eras_revisions_and_what_was_told(path: Path) -> N
     store.close()
 
 
+def test_numbers_of_eras_are_not_given_again_when_their_table_is_lost(path: Path) -> None:
+    store = Store(path)
+    store.append([item_of(seq, "saw", era=7) for seq in range(3000)], {"mqtt": 5})
+    store.close()  # of era 7 there is no row, as if its page had been unreadable
+    data = bytearray(path.read_bytes())
+    page = 4096 * (len(data) // 4096 * 2 // 3)
+    data[page : page + 4096] = b"\xa5" * 4096
+    path.write_bytes(data)
+    store = Store(path)
+    assert store.set_aside == 1
+    assert [era.number for era in store.eras()] == [7]
+    store.save_eras([Era(8, "run", OFFSET_MS), Era(9, "run", OFFSET_MS + 5000)])
+    assert worked_off(store, None) == []
+    store.close()
+    store = Store(path)
+    assert [era.number for era in store.eras()] == [7, 8, 9]
+    store.close()
+
+
 def test_the_cost_of_a_hundred_thousand(
     tmp_path: Path, report_line: Callable[[str], None]
 ) -> None:

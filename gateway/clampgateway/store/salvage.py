@@ -15,9 +15,11 @@ from bisect import bisect_left
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from clampgateway.clocksync import NO_ERA
 from clampgateway.model import STORE_DAMAGED
 from clampgateway.store import ledgerrows
 from clampgateway.store.drops import Drop, joined_runs
+from clampgateway.store.eras import EraRow
 from clampgateway.store.kept import ITEM_COLUMNS, NEW_COLUMNS, Kept, is_sound, typed_rows
 
 ITEMS_MAX = 200_000
@@ -48,6 +50,10 @@ def salvage(path: Path, kept: Kept) -> Salvaged:
             census.take(db)
     kept.last_id = max([kept.last_id, *kept.cursors.values(), *(row[0] for row in items)])
     kept.number_devices()
+    highest = max([0, *(row[7] for row in items)])
+    if highest > max(kept.eras, default=NO_ERA):
+        # The table of eras is lost: the number is not given again, and says nothing.
+        kept.eras[highest] = EraRow(highest, "", 0, kept.last_id)
     return Salvaged(items, census.tell(), ledger)
 
 
