@@ -16,6 +16,11 @@ from clamptools.errors import UserError
 # Document, relative to the checkout, and "module:function" that returns its text.
 GENERATORS: tuple[tuple[str, str], ...] = (
     ("docs/accuracy.md", "clamptools.accuracy:render"),
+    ("docs/clients/home_assistant.yaml", "clamptools.gendocs_clients:home_assistant"),
+    ("docs/clients/mbmap.json", "clamptools.gendocs_clients:mbmap"),
+    ("docs/clients/mbpoll.md", "clamptools.gendocs_clients:mbpoll"),
+    ("docs/clients/node_red.json", "clamptools.gendocs_clients:node_red"),
+    ("docs/clients/telegraf.conf", "clamptools.gendocs_clients:telegraf"),
     ("docs/registers.md", "clamptools.gendocs_registers:render"),
     ("docs/topics.md", "clamptools.gendocs_topics:render"),
     ("docs/wire.md", "clamptools.gendocs_wire:render"),
