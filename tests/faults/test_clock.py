@@ -76,7 +76,7 @@ class Shop:
         return self.gateway.get("/api/v1/stats")[part]
 
     def known_by(self, *words: str) -> None:
-        wait_for(lambda: self.stats("clock")["known_by"] in words, 10, f"UTC {words}")
+        wait_for(lambda: self.stats("clock")["known_by"] in words, 20, f"UTC {words}")
 
     def settled(self) -> None:
         """Nothing has been corrected for a while."""
@@ -88,7 +88,7 @@ class Shop:
                 last[0] = now
             return now[1] - last[0][1] > 3
 
-        wait_for(quiet, 40, "an end of correcting")
+        wait_for(quiet, 60, "an end of correcting")
 
     def stop(self) -> None:
         for device in self.devices:
@@ -174,7 +174,7 @@ def test_1970_then_the_truth_then_an_hour_wrong_and_back(
     for number, step_s in enumerate((HOUR_S, 0, -HOUR_S, 0), 2):
         shop.clock.set(step_s)
         shop.run(2)
-        wait_for(lambda number=number: shop.stats("clock")["steps"] == number, 5, "the step")
+        wait_for(lambda number=number: shop.stats("clock")["steps"] == number, 20, "the step")
     begun_s = time.monotonic()
     shop.settled()
     store = shop.stats("store")
@@ -268,7 +268,7 @@ def test_a_subscriber_ends_with_the_right_times(
                 abs(told["t"] - right_ms(shop, name)) < 1000 for name, told in latest.items()
             )
 
-        wait_for(arrived, 30, "all records with their right times")
+        wait_for(arrived, 60, "all records with their right times")
         took_s = time.monotonic() - begun_s
         latest, lanes = messages(heard)
         shop.stop()

@@ -89,7 +89,7 @@ def full_run(store_of: Callable[[], Store], run: Run) -> None:
     """A store at its quota, filled before: each batch drops older items, a reader is behind."""
     store = store_of()
     store._db.execute("PRAGMA wal_autocheckpoint = 24")
-    for turn in range(10):
+    for turn in range(14):
         batch = [item(4000 + 20 * turn + at, size=600) for at in range(20)]
         run.append(store, batch, 290)
     store.close()
