@@ -62,8 +62,8 @@ class BridgeMachine(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.now_s = 1000.0
         self.log: list[Stored] = []
-        self.seqs = dict.fromkeys(DEVICES, 100)
-        self.old = dict.fromkeys(DEVICES, 0)
+        self.seqs: dict[str, int] = dict.fromkeys(DEVICES, 100)
+        self.old: dict[str, int] = dict.fromkeys(DEVICES, 0)
         self.denied: set[str] = set()
         self.came: Counter[tuple[str, int]] = Counter()
         self.extra: Counter[tuple[str, int]] = Counter()
