@@ -20,7 +20,7 @@ from clamptools.demo.processes import ChildError
 from clamptools.errors import UserError
 from clamptools.gatewaybench.measure import Load, Run
 from clamptools.gatewaybench.peers import PEERS, peers_of
-from clamptools.gatewaybench.rig import WINDOW, Rig
+from clamptools.gatewaybench.rig import Rig
 
 EXAMPLE = """
 clampwork bench gateway
@@ -29,6 +29,7 @@ clampwork bench gateway --rate 8000 --seconds 20 --json
 FAILED = 1
 FLOOR_RECORDS = 50_000
 FLOOR_TIMEOUT_S = 120.0
+FLOOR_WINDOW = 100
 # What a commit of the gateway holds at most, and at a rate: one every 0.25 s.
 COMMITS_HZ = 4
 CONNECTIONS_MAX = 256
@@ -122,7 +123,8 @@ def text_of(result: dict[str, Any]) -> str:
         f"{'floor':<22} {result['floor']['cpu_us_per_record']:>13}",
         f"{'devices there, idle':<22} {100 * result['idle_cpu_share']:>12.1f} % of one core",
         (
-            f"offered {lanes['data']['offered_per_s']} records/s,"
+            f"offered {lanes['data']['offered_per_s']} records/s, of which"
+            f" {lanes['data']['messages']} of {lanes['data']['records']} one message a record,"
             f" at the subscriber after {result['latency_p50_ms']} ms (median),"
             f" {result['latency_p99_ms']} ms (p99); {result['rss_mb']} MB,"
             f" {result['bytes_written_per_record']} bytes written a record"
@@ -142,7 +144,7 @@ def _floor(rig: Rig, data: dict[str, Any]) -> dict[str, float]:
     """Processor time a record of the least that has to be done, in us."""
     batch = max(1, round(data["offered_per_s"] / COMMITS_HZ))
     stored = _timed("append", rig.folder, FLOOR_RECORDS, data["frame_bytes"], batch)
-    sent = _timed("publish", rig.mqtt_port, FLOOR_RECORDS, data["message_bytes"], WINDOW)
+    sent = _timed("publish", rig.mqtt_port, FLOOR_RECORDS, data["message_bytes"], FLOOR_WINDOW)
     return {
         "append_us": round(1e6 * stored / FLOOR_RECORDS, 2),
         "publish_us": round(1e6 * sent / FLOOR_RECORDS, 2),

@@ -21,7 +21,8 @@ from clamptools.errors import UserError
 HOST = "127.0.0.1"
 ROOT = "bench"
 START_S = 20.0
-WINDOW = 100
+# As many unanswered as the gateway takes: on a busy machine an answer is long on its way.
+WINDOW = 1000
 _TOML = """
 [gateway]
 id = "bench"
@@ -38,14 +39,15 @@ port = {mqtt}
 root = "{root}"
 window = {window}
 """
-# Small writes of the broker would wait for our acknowledgements otherwise, up to 40 ms. Nothing
-# of the broker's goes to a disk.
+# Small writes of the broker would wait for our acknowledgements otherwise, up to 40 ms; it allows
+# 20 messages in flight unless told. Nothing of the broker's goes to a disk.
 _MOSQUITTO = """
 listener {port} 127.0.0.1
 allow_anonymous true
 persistence false
 set_tcp_nodelay true
 max_queued_messages 0
+max_inflight_messages {window}
 log_type error
 """
 
@@ -70,7 +72,9 @@ class Rig:
         self._broker: Child | None = None
         self._gateway: Child | None = None
         self._listener: subprocess.Popen[bytes] | None = None
-        (folder / "mosquitto.conf").write_text(_MOSQUITTO.format(port=self.mqtt_port))
+        (folder / "mosquitto.conf").write_text(
+            _MOSQUITTO.format(port=self.mqtt_port, window=window)
+        )
         self._config = folder / "gateway.toml"
         self._config.write_text(
             _TOML.format(
