@@ -29,6 +29,8 @@ from support.subscriber import Subscriber, subscribed
 from support.tcpproxy import Proxy, proxy
 
 MakeBroker = Callable[..., Mosquitto]
+# Most of it is waiting for the subscriber, on a machine that is busy.
+pytestmark = pytest.mark.timeout(240)
 TOPIC = "clampwork/hall/aaa/data"
 KEEPALIVE_S = 2
 # By default mosquitto acknowledges, and throws away for a subscriber that has 1,000 waiting.
@@ -89,6 +91,13 @@ def account(items: Items, seen: Subscriber) -> tuple[int, int, int, int]:
     doubled = sum(len(each) > 1 for each in contents.values())
     repeats = len(seen.on("/data")) - wrong - len(contents)
     return len(missing), doubled, wrong, repeats
+
+
+async def arrived(items: Items, seen: Subscriber) -> None:
+    """Waits until everything is at the subscriber, which may be far behind; looks now and then."""
+    until_s = asyncio.get_running_loop().time() + 60
+    while account(items, seen)[0] and asyncio.get_running_loop().time() < until_s:  # noqa: ASYNC110
+        await asyncio.sleep(0.25)
 
 
 async def farewell(_connection: Connection) -> None:
@@ -159,7 +168,7 @@ def test_a_half_open_line(
                     line.blackhole = False
                     recovery_s = max(recovery_s, await delivered(items))
                 assert session.tally.losses == rounds
-            await until(lambda: account(items, seen)[0] == 0, "all at the subscriber")
+            await arrived(items, seen)
             missing, doubled, wrong, repeats = account(items, seen)
             assert wrong == 0
         # Half a second for a machine that is busy; a broker's answer may have come just before.
@@ -180,7 +189,7 @@ def resident_mb() -> float:
 
 @pytest.mark.parametrize(
     ("name", "rate", "slice_bytes", "count"),
-    [("1,000 bytes/s", 1000, 0, 3000), ("byte by byte", 0, 1, 300)],
+    [("1,000 bytes/s", 1000, 0, 1500), ("byte by byte", 0, 1, 300)],
 )
 def test_a_slow_line(
     mosquitto: MakeBroker, faults: FaultTable, name: str, rate: int, slice_bytes: int, count: int
@@ -211,7 +220,7 @@ def test_a_slow_line(
                 line.rate = line.slice_bytes = 0
                 recovery_s = await delivered(items, 60)
                 assert (session.tally.connects, session.tally.losses) == (1, 0)
-            await until(lambda: account(items, seen)[0] == 0, "all at the subscriber")
+            await arrived(items, seen)
             missing, doubled, wrong, repeats = account(items, seen)
             assert (wrong, repeats) == (0, 0)
         faults.add(f"broker: slow, {name}", 1, missing, doubled, 0, recovery_s)
@@ -247,7 +256,7 @@ def test_resets_refusals_and_cuts(
                 line.cut_after = 0
                 recovery_s = await delivered(items)
                 assert session.tally.connects > 10
-            await until(lambda: account(items, seen)[0] == 0, "all at the subscriber")
+            await arrived(items, seen)
             missing, doubled, wrong, repeats = account(items, seen)
             assert wrong == 0
             injected = line.reset + line.refused
@@ -290,7 +299,7 @@ def test_flipped_bits_with_tls(
                 line.flip_share = 0.0
                 recovery_s = await delivered(items)
                 assert session.tally.losses + session.tally.failures > 20
-            await until(lambda: account(items, seen)[0] == 0, "all at the subscriber")
+            await arrived(items, seen)
             missing, doubled, wrong, repeats = account(items, seen)
             assert wrong == 0
         faults.add(
@@ -332,7 +341,7 @@ def test_flipped_bits_without_tls_spoil_messages_and_nothing_else(
             def came() -> set[int]:
                 return {int(each.payload.split()[0]) for each in seen.on("/data")[-200:]}
 
-            await until(lambda: came() == healthy, "all that was sent on the healthy line")
+            await until(lambda: came() == healthy, "all that was sent on the healthy line", 60)
             missing, _doubled, wrong, _repeats = account(items, seen)
         assert wrong > 0, "a test of what cannot be seen must make some of it"
         report_line(
