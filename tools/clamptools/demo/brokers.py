@@ -29,6 +29,15 @@ def find_mosquitto() -> str | None:
     return shutil.which("mosquitto", path=_SEARCH)
 
 
+def as_ourselves() -> list[str]:
+    """Lines of mosquitto.conf that keep it our user's.
+
+    A root's broker would become a user who may not write to the folder, and with that lose the tie
+    by which it ends with us.
+    """
+    return ["user root"] if os.geteuid() == 0 else []
+
+
 class BrokerPlan:
     """How the broker is started. `mosquitto` is its path; None means the embedded one.
 
@@ -51,10 +60,7 @@ class BrokerPlan:
             f"acl_file {self._acl}",
             "log_dest stderr",
         ]
-        if os.geteuid() == 0:
-            # Otherwise it gives up root for a user who may not write to the folder.
-            lines.append("user root")
-        self._config.write_text("\n".join([*lines, ""]))
+        self._config.write_text("\n".join([*lines, *as_ourselves(), ""]))
         self.allow()
 
     @property

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from clamptools.demo.brokers import find_mosquitto
+from clamptools.demo.brokers import as_ourselves, find_mosquitto
 from clamptools.demo.processes import Child, free_ports, wait_listening
 from clamptools.errors import UserError
 from clamptools.gatewaybench.procfs import memory_mb, usage
@@ -98,7 +98,7 @@ def broker(folder: Path, name: str, port: int, extra: str = "") -> Child:
     if program is None:
         raise UserError("mosquitto is not installed: apt-get install mosquitto")
     config = folder / f"{name}.conf"
-    config.write_text(_PLAIN.format(port=port) + extra)
+    config.write_text("\n".join([_PLAIN.format(port=port), *as_ourselves(), extra]))
     child = Child(name, [program, "-c", str(config)], folder / f"{name}.log")
     wait_listening(child, port, START_S)
     return child

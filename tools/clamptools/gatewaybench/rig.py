@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from clamptools.demo.brokers import find_mosquitto
+from clamptools.demo.brokers import as_ourselves, find_mosquitto
 from clamptools.demo.processes import Child, free_ports, wait_listening
 from clamptools.errors import UserError
 
@@ -73,7 +73,7 @@ class Rig:
         self._gateway: Child | None = None
         self._listener: subprocess.Popen[bytes] | None = None
         (folder / "mosquitto.conf").write_text(
-            _MOSQUITTO.format(port=self.mqtt_port, window=window)
+            "\n".join([_MOSQUITTO.format(port=self.mqtt_port, window=window), *as_ourselves(), ""])
         )
         self._config = folder / "gateway.toml"
         self._config.write_text(
