@@ -181,6 +181,10 @@ class App:
         for offset in range(len(self._spool)):
             self._hal.made(self._spool.payload((self._spool.oldest_seq + offset) & 0xFFFFFFFF))
 
+    def told(self, payload) -> None:
+        """A Gap, which the link makes by itself."""
+        self._hal.made(payload)
+
     def _keep(self, name: str, *fields: object) -> None:
         """Put an item into the spool and on its way."""
         payload = self._codec.encode(name, self._link.boot, self._spool.next_seq, *fields)

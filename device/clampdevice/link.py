@@ -48,9 +48,9 @@ class Link:
 
     `describes` are the fields of Describe from `key` on, one tuple a channel. `owner` answers for
     the device: `choose_boot(highest)` is asked once a power-up, with the gateway's highest boot,
-    for the boot number to use; `confirmed()` is told when that number is final; `status(link)`
-    gives a Status payload. `stuffer` is `framing.stuff` or its faster kernel. `below` is the
-    layer below the spool, see `join`.
+    for the boot number to use; `confirmed()` is told when that number is final, `told(payload)`
+    each Gap that is made after that; `status(link)` gives a Status payload. `stuffer` is
+    `framing.stuff` or its faster kernel. `below` is the layer below the spool, see `join`.
     """
 
     def __init__(
@@ -244,6 +244,8 @@ class Link:
         )
         if self.below is not None:
             self.below.tells(seq, loss)
+        if self.confirmed:
+            self._owner.told(self._spool.payload(seq))
         return seq
 
     def _send_item(self, seq: int, now_ms: int) -> memoryview:

@@ -127,6 +127,9 @@ class Device:
     def confirmed(self) -> None:
         """See `link.Link`."""
 
+    def told(self, payload) -> None:
+        """See `link.Link`: what is told of losses is judged by what was lost."""
+
     def status(self, _link: Link) -> bytes:
         """See `link.Link`: what is of interest here goes another way."""
         return self._codec.encode("Status", *(0,) * 14, 0.0)

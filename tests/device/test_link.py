@@ -29,6 +29,7 @@ class Bench:
         self.spool = Spool(8192, ram_items)
         self.clock = Clock(self.ticks)
         self.confirmations = 0
+        self.tellings: list = []
         commands = Commands((("hello", lambda args: {}), ("describe", lambda args: {})))
         self.link = Link(
             CODEC,
@@ -49,6 +50,9 @@ class Bench:
 
     def confirmed(self) -> None:
         self.confirmations += 1
+
+    def told(self, payload: bytes) -> None:
+        self.tellings.append(bytes(payload))
 
     def status(self, link: Link) -> bytes:
         return CODEC.encode("Status", *((0,) * 14), 0.0)
@@ -231,6 +235,8 @@ def test_a_loss_is_told_as_a_gap_with_a_number_of_its_own():
     assert records | covered == set(range(12)), (records, covered)
     assert not records & covered
     assert all(gap.seq >= 12 and gap.reason == 1 for gap in gaps)
+    # The owner hears of each, as of every item that it makes itself.
+    assert [CODEC.decode(payload)[1].seq for payload in bench.tellings] == [g.seq for g in gaps]
 
 
 def test_time_is_answered_with_both_ticks():

@@ -95,6 +95,9 @@ class DeviceModel:
         for offset in range(len(self.spool)):
             self._note(bytes(self.spool.payload(self.spool.oldest_seq + offset)))
 
+    def told(self, payload: bytes) -> None:
+        self._note(bytes(payload))
+
     def status(self, link: Link) -> bytes:
         numbers = (self.spool.next_seq, self.spool.oldest_seq, len(self.spool), 0, 0, 0, 0)
         counts = (link.rx_frames, link.rx_errors, link.tx_frames, self.spool.resent)

@@ -111,9 +111,7 @@ async def paho(load: Load) -> None:
     from paho.mqtt.client import Client
     from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-    client = Client(
-        CallbackAPIVersion.VERSION2, "bench-paho", protocol=MQTTProtocolVersion.MQTTv5
-    )
+    client = Client(CallbackAPIVersion.VERSION2, "bench-paho", protocol=MQTTProtocolVersion.MQTTv5)
     client.max_inflight_messages_set(load.window)
     answered = 0
 
