@@ -51,7 +51,7 @@ class Line(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self._splitter = Splitter()
         # Ours to be read into: asyncio would allocate 256 KB for every few answers, and map and
-        # unmap them, which was 40 % of what a message cost.
+        # unmap them, which was the larger part of a read.
         self._buffer = bytearray(_READ_BYTES)
         self._view = memoryview(self._buffer)
         self._transport: asyncio.Transport | None = None
