@@ -32,8 +32,7 @@ _IDENTIFY_MOST_S = 600
 POLL_S = 0.02  # from one look at the line to the next; twice that while nothing is said
 # A start may take long, and a board that cannot run is not to be reset for ever.
 _WATCHDOG_AFTER_MS = 10000
-_COLLECT_EVERY_S = 2  # each takes 29 ms of a chip; the garbage of a second is 2 to 4 KB
-_HEAP_EVERY_S = 6  # counting what is free takes a hundredth of a chip's second
+_HEAP_EVERY_S = 5  # counting what is free takes a hundredth of a chip's second
 # Commands of `service.py` and `reports.py`
 SERVICE = ("calibrate", "calibration", "measure_floor", "counters", "uncertainty")
 REPORTS = ("status", "why", "relearn")
@@ -269,10 +268,9 @@ class App:
                 continue
             # Not before all is taken: the rest might not wait for a collection.
             if self._made_s:
-                if not self._made_s % _COLLECT_EVERY_S:
-                    gc.collect()
-                    if not self._made_s % _HEAP_EVERY_S:
-                        self._heap_free = self._hal.heap_free()
+                gc.collect()
+                if not self._made_s % _HEAP_EVERY_S:
+                    self._heap_free = self._hal.heap_free()
                 self._made_s = 0
             await asyncio.sleep(measure.turn_s)
 

@@ -9,7 +9,7 @@ from clampwire import framing, messages
 from support.linkbench import CODEC, UTC_MS, LinkBench, hello, running
 
 
-def _older(bench: LinkBench, end_ms: int, boot: int = 1, seq: int = 900) -> tuple[int, bool]:
+def _older(bench: LinkBench, end_ms: int, boot: int = 1, seq: int = 900) -> tuple[int, int]:
     """(UTC, synced) of a record of an earlier power-up that comes now, as from a ring in flash."""
     layout = layout_of(bench.device.link.describe_crc)
     record = CODEC.encode("Record", boot, seq, end_ms, 5, layout, b"", b"\x01\x02\x03\x04")
