@@ -79,6 +79,7 @@ def spoiled(tmp_path: Path, word: str, injections: int) -> tuple[int, int, int, 
     device = FrameDevice("lathe", time.monotonic)
     injected = 0
     with fault_server() as server:
+        server.make_store(tmp_path)
         seed = 0
         while injected < injections:
             seed += 1

@@ -138,6 +138,7 @@ def test_a_store_that_cannot_be_opened_again_for_lack_of_descriptors(
     device = FrameDevice("lathe", time.monotonic)
     rounds, recovery_s = 2, 0.0
     with fault_server() as server:
+        server.make_store(tmp_path)
         line = None
         for seed in range(1, 20):
             server.start(Life(str(tmp_path), errors=("EIO",), seed=seed))

@@ -299,7 +299,7 @@ def test_in_the_end_all_of_one_run_are_right(
         assert era in known
         shift_ms, _into = right.get(era, (0, era))
         off_ms = said + shift_ms - (at_us / 1000 + world.offset_ms)
-        assert abs(off_ms) <= STEP_MS + 2 + slewed - slewed_then
+        assert abs(off_ms) <= STEP_MS + 2.001 + slewed - slewed_then  # sums of floats
 
 
 # --- the machine it runs on ----------------------------------------------------------------------

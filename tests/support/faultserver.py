@@ -150,6 +150,14 @@ class FaultServer:
         assert line, "the fault server ended"
         return line
 
+    def make_store(self, folder: Path) -> None:
+        """A first life without a fault: a new store takes more writes than lie between bursts."""
+        self.start(Life(str(folder)))
+        line = self.connect()
+        assert line is not None
+        line.close()
+        assert self.stop() == 0
+
     def ended(self) -> int:
         """Wait for the end of the life; its exit code, minus the signal if it was killed."""
         return int(self._answer())
