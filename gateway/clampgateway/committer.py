@@ -224,8 +224,12 @@ class Committer:
             more = await self._thread.run(
                 self._thread.store.upkeep, now_s, self._feed.fences(), self._clocks()
             )
+            dating = self._dating()
+            self._eras += self._news_of_eras()
+            if self._eras:
+                dating = None  # its era is not in the store yet: after the next commit
             told, again = await self._thread.run(
-                self._thread.store.restamp, self._dating(), now_s, self._feed.fences()
+                self._thread.store.restamp, dating, now_s, self._feed.fences()
             )
             self._publish(told)
             more = more or again

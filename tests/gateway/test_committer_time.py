@@ -15,7 +15,7 @@ from clampgateway.committer import Committer, StoreThread
 from clampgateway.descriptions import Descriptions
 from clampgateway.devices import Devices
 from clampgateway.feed import Feed
-from clampgateway.model import RESTAMPED, Item, Parked, restamped_range
+from clampgateway.model import RESTAMPED, Item, Parked, Stored, restamped_range
 from clampgateway.store import Dating, Store, file
 from clampgateway.utcclock import Era
 from support.datedlog import OFFSET_MS, dating, item_of, right_ms
@@ -39,10 +39,15 @@ class Bench:
         )
         self.news: list[Era] = []
         self.dating: Dating | None = None
+        self.on_dating: Callable[[], None] = lambda: None
         self.committer = Committer(
-            self.thread, self.feed, 0.02, eras=self._take_news, dating=lambda: self.dating
+            self.thread, self.feed, 0.02, eras=self._take_news, dating=self._date
         )
         self.acked: list[Item] = []
+
+    def _date(self) -> Dating | None:
+        self.on_dating()
+        return self.dating
 
     def _take_news(self) -> list[Era]:
         news, self.news = self.news, []
@@ -129,6 +134,37 @@ def test_readers_hear_of_what_was_corrected_behind_the_items(path: Path) -> None
         bench.submit(item_of(31, era=2))
         (after,) = await reader.batch()
         assert after.id == told.id + 1
+
+    on_bench(path, work)
+
+
+def test_nothing_is_dated_in_an_era_that_is_not_kept_yet(path: Path) -> None:
+    """The step is seen in the moment in which a correction asks for the time."""
+
+    async def work(bench: Bench) -> None:
+        made = [item_of(seq) for seq in range(30)]
+        bench.submit(*made)
+        await until(lambda: len(bench.acked) == 30)
+
+        def sees_a_step() -> None:
+            if bench.dating is None and bench.store.eras():
+                bench.dating = dating(("lathe", 1), era=3)
+                bench.news.append(Era(3, "run", OFFSET_MS))
+
+        bench.on_dating = sees_a_step
+        bench.news.append(Era(2, "run", OFFSET_MS - 5000))
+        found: list[Stored] = []
+
+        async def dated_in(era: int) -> None:
+            while {one.item.synced for one in found} != {era}:  # the bench ends what takes long
+                await asyncio.sleep(0.01)
+                found[:] = await bench.thread.read_range("lathe", 1, 0, 29, -1, 99)
+
+        await dated_in(3)
+        # An era is on record from before its first row: the next step finds them.
+        bench.news.append(Era(4, "run", OFFSET_MS + 7000))
+        await dated_in(4)
+        assert [one.item.utc_ms for one in found] == [right_ms(one) + 7000 for one in made]
 
     on_bench(path, work)
 

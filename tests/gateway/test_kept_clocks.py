@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clampgateway.clocksync import Clocks, ClockSync, Fit, Fits
-from clampgateway.link import keptclocks
+from clampgateway.descriptions import Descriptions
+from clampgateway.devices import Devices
+from clampgateway.link import Links, keptclocks
 from support.linkbench import UTC_MS
 
 DEVICE_RATE = 1 + 40e-6
@@ -259,3 +261,20 @@ def test_the_last_utc_is_kept_with_them() -> None:
     assert keptclocks.seen_ms(json.loads(json.dumps(said))) == UTC_MS
     for bad in (None, [], {}, {"utc_ms": "x"}, {"utc_ms": float("inf")}, {"utc_ms": -5}):
         assert keptclocks.seen_ms(bad) == 0
+
+
+def test_the_last_utc_is_kept_while_none_is_known() -> None:
+    """Else a second start of the gateway would believe a clock that the first did not."""
+    machine = Machine()
+    first = Links(Devices(), Descriptions(()), {}, "gw", machine.clocks)
+    seen_ms = machine.utc_ms()
+    said = first.clocks()
+    for _start in range(3):
+        machine.utc_known = False
+        links = Links(Devices(), Descriptions(()), {}, "gw", machine.clocks, said)
+        machine.true_us += 60e6
+        said = links.clocks()
+        assert keptclocks.seen_ms(said) == seen_ms
+    machine.utc_known = True
+    machine.utc_error_ms = -3_600_000  # it was an hour ahead
+    assert keptclocks.seen_ms(links.clocks()) == machine.utc_ms() < seen_ms

@@ -76,6 +76,16 @@ def fill(store: Store, first: int, count: int, reader: Reader | None = None) -> 
         store.append([item(n) for n in range(seq, min(seq + 200, first + count))], cursors, fences)
 
 
+def test_the_ledger_is_no_reader_that_anything_is_delivered_to(tmp_path: Path) -> None:
+    """It reads ahead of bridges: what they have not got is dropped undelivered all the same."""
+    store = Store(tmp_path / "items.db", QUOTA)
+    for first in range(0, 20_000, 200):
+        fill(store, first, 200)
+        store.save_ledger([("lathe", 20_000, b"x")], store.last_id())
+    assert count(store, "dropped_undelivered") == count(store, "dropped") > 10_000
+    assert "before they were delivered" in store.alarm
+
+
 def test_the_file_stays_below_its_quota_and_what_went_is_told_in_its_place(tmp_path: Path) -> None:
     store = Store(tmp_path / "items.db", QUOTA)
     fill(store, 0, 30_000)

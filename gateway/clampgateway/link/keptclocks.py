@@ -37,7 +37,7 @@ def dump(fits: Mapping[str, Fits], clocks: Clocks) -> dict[str, Any]:
 
 
 def seen_ms(said: object) -> int:
-    """UTC when `dump` was called, 0 if that says nothing."""
+    """The last UTC that was known, 0 if that says nothing."""
     seen = said.get("utc_ms") if isinstance(said, dict) else None
     return int(seen) if seen is not None and _number(seen, _TIME_MAX_US / 1000, 0) else 0
 

@@ -58,6 +58,7 @@ class Links:
         self._mono_us = clocks.mono_us
         self._boots = dict(highest_boots)
         self._fits, self._fits_bad = keptclocks.load(kept, clocks)
+        self._seen_ms = keptclocks.seen_ms(kept)
         if self._fits_bad:
             _log.warning("kept clocks that are of no use are left aside count=%d", self._fits_bad)
         self._sessions: dict[LinkSession, _Line] = {}
@@ -185,7 +186,10 @@ class Links:
         """The clocks of all devices' power-ups, to be kept beside the store."""
         for session in self._sessions:
             session.note_clock()
-        return keptclocks.dump(self._fits, self._clocks)
+        said = keptclocks.dump(self._fits, self._clocks)
+        # While UTC is unknown, the last that was known stays.
+        self._seen_ms = said["utc_ms"] = said["utc_ms"] or self._seen_ms
+        return said
 
     # --- what others ask --------------------------------------------------------------------
 

@@ -29,6 +29,8 @@ _OR_NOT = "ON CONFLICT (device, boot, seq) DO NOTHING"
 _INSERT_ROW = f"{_INSERT} {_VALUES} {_OR_NOT}"
 _INSERT_ROWS = f"{_INSERT} {', '.join([_VALUES] * ROWS)} {_OR_NOT}"
 _UINT32 = 0xFFFFFFFF
+# The cursor that moves with the rows of the ledger; nobody waits for it.
+LEDGER_CURSOR = "ledger"
 
 
 @dataclass
@@ -136,6 +138,10 @@ class Kept:
         ):
             read.setdefault(reader, []).append(Parked(*row))
         self.parked.update(read)
+
+    def delivered(self) -> tuple[int, ...]:
+        """How far each bridge is, of all that ever were; callable from any thread."""
+        return tuple(at for name, at in tuple(self.cursors.items()) if name != LEDGER_CURSOR)
 
     def number_devices(self) -> None:
         """A number for every device that is known by its key alone."""

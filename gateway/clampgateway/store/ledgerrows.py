@@ -11,8 +11,6 @@ from collections.abc import Sequence
 
 from clampgateway.store.kept import typed_rows
 
-# The cursor that moves with the rows and with nothing else.
-CURSOR = "ledger"
 # Rows a device, so that the table stays small: a year and some.
 DAYS_MAX = 400
 

@@ -121,7 +121,11 @@ class Restamper:
         kept.restamps.add(step.told)
         kept.last_id = step.told[-1].id
         keys = {number: key for key, number in kept.device_ids.items()}
-        return [Stored(each.id, restamped(keys[each.device], *each[2:])) for each in step.told]
+        return [
+            Stored(each.id, restamped(keys[each.device], *each[2:]))
+            for each in step.told
+            if each.device in keys  # a damaged file may have lost its name
+        ]
 
     # --- eras that were wrong -------------------------------------------------------------------
 

@@ -132,8 +132,9 @@ class Room:
         oldest = db.execute("SELECT id FROM items ORDER BY id LIMIT 1").fetchone()
         if oldest is None or oldest[0] > up_to:
             return 0
-        passed = self._passed(fences or tuple(self._kept.cursors.values()))
-        fences = [*fences, *taken, *self._kept.cursors.values(), *self._parked_edges()]
+        delivered = self._kept.delivered()
+        passed = self._passed(fences or delivered)
+        fences = [*fences, *taken, *delivered, *self._parked_edges()]
         # A range must not reach over the place of a reader.
         up_to = min([up_to, *(fence for fence in fences if fence >= oldest[0])])
         rows = db.execute(_OLDEST, (up_to, limit)).fetchall()
@@ -192,9 +193,9 @@ class Room:
 
     def alarm(self) -> str:
         """Why somebody should look, as long as a reader is behind what was dropped."""
-        # A copy, because this is asked from another thread than the one that adds cursors.
-        behind = any(at < self._undelivered_id for at in tuple(self._kept.cursors.values()))
-        if not self._undelivered_id or (self._kept.cursors and not behind):
+        delivered = self._kept.delivered()
+        behind = any(at < self._undelivered_id for at in delivered)
+        if not self._undelivered_id or (delivered and not behind):
             return ""
         return (
             f"the store is full ({self.quota_bytes >> 20} MB): {self.undelivered} items were"

@@ -45,8 +45,9 @@ def salvage(path: Path, kept: Kept) -> Salvaged:
     with contextlib.suppress(sqlite3.Error), contextlib.closing(_open_to_read(path)) as db:
         kept.read_what_can_be(db)
         ledger += ledgerrows.read_what_can_be(db)
-        if kept.cursors:
-            items += _items(db, kept, min(kept.cursors.values()))
+        delivered = kept.delivered()
+        if delivered:
+            items += _items(db, kept, min(delivered))
             census.take(db)
     kept.last_id = max([kept.last_id, *kept.cursors.values(), *(row[0] for row in items)])
     kept.number_devices()
@@ -108,7 +109,7 @@ class _Census:
     def take(self, db: sqlite3.Connection) -> None:
         """Read the index, of each device from both ends as far as that goes."""
         have = {row[1:4] for row in self._items}
-        fences = sorted(self._kept.cursors.values())
+        fences = sorted(self._kept.delivered())
         self._whole = True
         for device in self._kept.device_ids.values():
             for order in ("", "DESC"):
@@ -131,7 +132,7 @@ class _Census:
     def tell(self) -> int:
         """Put the lost where readers are told of them; how many items that is."""
         kept = self._kept
-        fences = sorted(kept.cursors.values())
+        fences = sorted(kept.delivered())
         taken = {row[0] for row in self._items}
         segments: dict[int, list[Drop]] = {}
         unplaced = [] if self._whole else self._unknown()

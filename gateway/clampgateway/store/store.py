@@ -17,7 +17,7 @@ from clampgateway.store import file, ledgerrows
 from clampgateway.store.eras import EraRow
 from clampgateway.store.file import NumbersExhaustedError, StoreError
 from clampgateway.store.insert import insert
-from clampgateway.store.kept import write_parked
+from clampgateway.store.kept import LEDGER_CURSOR, write_parked
 from clampgateway.store.opened import Opened
 from clampgateway.store.restamp import Dating, Restamper
 from clampgateway.utcclock import Era
@@ -72,7 +72,7 @@ class Store(Opened):
         moved = {
             name: at
             for name, at in cursors.items()
-            if kept.cursors.get(name) != at and name != ledgerrows.CURSOR
+            if kept.cursors.get(name) != at and name != LEDGER_CURSOR
         }
         parked = {
             name: list(rows)
@@ -233,11 +233,11 @@ class Store(Opened):
         try:
             self._db.execute("BEGIN IMMEDIATE")
             ledgerrows.save(self._db, rows)
-            self._db.execute(_SET_CURSOR, (ledgerrows.CURSOR, up_to_id))
+            self._db.execute(_SET_CURSOR, (LEDGER_CURSOR, up_to_id))
             self._db.execute("COMMIT")
         except file.FAILURES as error:
             raise self._failed("cannot write the ledger", error) from error
-        self._kept.cursors[ledgerrows.CURSOR] = up_to_id
+        self._kept.cursors[LEDGER_CURSOR] = up_to_id
 
     def _write(self, statement: str, *values: object) -> None:
         self._ready()
