@@ -96,6 +96,7 @@ def run(job: dict, file, write) -> int:
 
 
 def _play(measure: Measurement, source: Playback) -> None:
+    loading(False)
     measure.start(0)
     while measure.poll(measure.window_end_us):
         pass

@@ -29,7 +29,10 @@ def keep(topic: str, payload: bytes) -> None:
         return
     with db:  # one transaction: a kill leaves all of a message or none of it
         if kind == "cmd/replay/result":
-            _, boot, first, last = map(int, str(content.get("id")).split())
+            words = str(content.get("id")).split()
+            if len(words) != 4 or not all(map(str.isdecimal, words)):
+                return  # somebody else's
+            _, boot, first, last = map(int, words)
             if content["ok"] and last == TO_THE_END:  # all there was of an ended power-up came
                 db.execute("INSERT INTO known VALUES (?, ?, ?, ?)", (device, boot, first, last))
             return

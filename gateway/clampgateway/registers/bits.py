@@ -28,7 +28,6 @@ _FLAGS = [
 ]
 _WORKING = next(code for code, word in schema.STATES if word == "working")
 _GOOD = next(code for code, word in schema.QUALITIES if word == "good")
-_GOOD_BIT = _QUALITY[_GOOD]
 
 
 def inputs_of(words: bytes) -> tuple[int, int]:

@@ -92,7 +92,8 @@ class Recovery:
         self._asked: dict[str, Hole] = {}
         self._empty: set[Hole] = set()
         self._looked = False
-        self.asked = self.answered = self.refused = self.replayed = 0
+        self.asked = self.answered = self.refused = self.replayed = self.strange = 0
+        self._tries = 0
         self.refusals: list[dict[str, Any]] = []
 
     @property
@@ -115,16 +116,19 @@ class Recovery:
             if now_s - since_s < (AGAIN_S if hole in self._empty else AGE_S):
                 continue
             self._seen_s[hole] = now_s
-            ident = f"r{self.asked}"
+            # Its own for every try: what was not confirmed may be answered all the same.
+            self._tries += 1
+            ident = f"r{self._tries}"
+            self._asked[ident] = hole
             request = {"id": ident, "boot": hole.boot, "first": hole.first, "last": hole.last}
             if await self._publish(hole.device, COMMAND, json.dumps(request).encode()):
                 self.asked += 1
-                self._asked[ident] = hole
 
     def took_answer(self, content: dict[str, Any]) -> None:
         """The gateway's answer to one of our requests."""
         hole = self._asked.pop(str(content.get("id")), None)
         if hole is None:
+            self.strange += 1
             return
         self.answered += 1
         if not content.get("ok"):

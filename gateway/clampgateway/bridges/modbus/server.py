@@ -113,8 +113,10 @@ class ModbusServer:
         while True:
             await asyncio.sleep(SWEEP_S)
             now = loop.time()
+            # A stall of ours is no silence of theirs.
+            passed_s = min(now - last, SWEEP_S)
             for connection in tuple(self._connections):
-                connection.passed(now - last)
+                connection.passed(passed_s)
             last = now
             if not self._accepts and self._listener is not None:
                 self._accepts = True
