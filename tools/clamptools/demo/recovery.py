@@ -117,8 +117,8 @@ class Recovery:
                 continue
             self._seen_s[hole] = now_s
             # Its own for every try: what was not confirmed may be answered all the same.
-            self._tries += 1
             ident = f"r{self._tries}"
+            self._tries += 1
             self._asked[ident] = hole
             request = {"id": ident, "boot": hole.boot, "first": hole.first, "last": hole.last}
             if await self._publish(hole.device, COMMAND, json.dumps(request).encode()):
@@ -146,6 +146,7 @@ class Recovery:
             "asked": self.asked,
             "answered": self.answered,
             "refused": self.refused,
+            "strange": self.strange,
             "replayed": self.replayed,
             "open": [hole._asdict() for hole in self._seen_s],
             "refusals": self.refusals[:ANSWERS_SHOWN],
