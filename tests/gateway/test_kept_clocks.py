@@ -266,9 +266,9 @@ def test_the_last_utc_is_kept_with_them() -> None:
 def test_the_last_utc_is_kept_while_none_is_known() -> None:
     """Else a second start of the gateway would believe a clock that the first did not."""
     machine = Machine()
-    first = Links(Devices(), Descriptions(()), {}, "gw", machine.clocks)
+    links = Links(Devices(), Descriptions(()), {}, "gw", machine.clocks)
     seen_ms = machine.utc_ms()
-    said = first.clocks()
+    said = links.clocks()
     for _start in range(3):
         machine.utc_known = False
         links = Links(Devices(), Descriptions(()), {}, "gw", machine.clocks, said)

@@ -86,11 +86,10 @@ class Ranges:
                 found.items += 1
                 if lane != LIVE:
                     self._durable = None
-            elif number < found.first:
-                found.first = number
-                found.items += 1
-                self._durable = None
-            return found
+                return found
+            if number >= found.first:
+                return found
+            # What is below may have been read of it already: that is a range of its own.
         for each in self._by_device.get(device, ()):
             if each.kinds == kinds and each.first <= number <= each.last:
                 return each
@@ -159,6 +158,8 @@ class Ranges:
 
     def refuse(self, each: Range, topic: str, reason: int) -> None:
         """The broker refuses the topic that a range needs."""
+        if each not in self._by_device.get(each.device, ()):
+            return  # joined to another meanwhile
         self._seal(each)
         self.ready += bool(each.topic) - bool(topic)
         each.topic, each.reason = topic, reason

@@ -174,10 +174,12 @@ class MqttBridge:
         subscribing = asyncio.create_task(self._commands.serve(connection), name="mqtt commands")
         try:
             while True:
+                if subscribing.done():
+                    subscribing.result()  # its error is ours
                 if self._turn(connection):
                     await asyncio.sleep(0)
                 else:
-                    await self._wait()
+                    await self._wait(connection)
         finally:
             subscribing.cancel()
 
@@ -218,7 +220,7 @@ class MqttBridge:
             self._stalled = False
             self._wake.set()
 
-    async def _wait(self) -> None:
+    async def _wait(self, connection: Connection) -> None:
         """Waits for news, an answer that matters, or the time of a next try."""
         now_s = self._context.mono()
         due_s = min(
@@ -229,6 +231,10 @@ class MqttBridge:
         )
         if self._pace.paused(now_s):
             due_s = max(due_s, self._pace.paused_until_s)
+        if not connection.has_room:
+            # What is due has to wait for an answer, which wakes.
+            self._stalled = True
+            due_s = now_s + LOOK_S
         loop = asyncio.get_running_loop()
         alarm = loop.call_later(max(0.0, due_s - now_s), self._wake.set)
         try:

@@ -113,7 +113,8 @@ class HistoryLane:
     @property
     def waits(self) -> bool:
         """Whether it could send if its pace allowed."""
-        return bool(self._again or self._batches) and self._in_flight < IN_FLIGHT_MAX
+        made = self._again or any(batch.groups for batch in self._batches)
+        return bool(made) and self._in_flight < IN_FLIGHT_MAX
 
     def restart(self) -> None:
         """A connection came up: what has no answer is read again."""
@@ -147,7 +148,9 @@ class HistoryLane:
         message = self._again.popleft() if self._again else self._next()
         self._settle()
         if message is None:
-            return bool(self._batches)
+            if reading:
+                self._read_on()  # nothing of what was read has to be sent
+            return False
         self._send(connection, message, now_s)
         return True
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from clampgateway import topics
 from clampgateway.bridges.mqtt.closed import ClosedTopics
 from clampgateway.bridges.mqtt.routes import Route, Routes
+from clampgateway.bridges.mqtt.work import QUOTA, TOO_LARGE
 from clampgateway.feed import BridgeContext, LaneReader
 from clampgateway.feed.ranges import MARKER, Range
 from clampgateway.model import RECORD, Stored, restamped_range
@@ -87,6 +88,7 @@ class Trials:
     async def _make(self, topic: str) -> _Trial | None:
         """The message for a trial; None if nothing waits for the topic any more."""
         while (each := self._ranges.oldest(topic)) is not None:
+            last = each.last  # it may grow while it is read
             items = await self._read(each)
             route = self._routes.at(each.device)
             for at, stored in enumerate(items):
@@ -104,7 +106,7 @@ class Trials:
             if items:
                 # Nothing of these can be a trial: the history lane tells them, and tries itself.
                 break
-            self._ranges.drained(each, each.last)
+            self._ranges.drained(each, last)
         self._opened(topic)
         return None
 
@@ -135,7 +137,12 @@ class Trials:
             return
         if code >= REFUSED:
             self._on_refusal(trial.route, trial.topic, code)
-            self._closed.refuse(trial.topic, code, self._context.mono())
+            if code == TOO_LARGE:
+                self._opened(trial.topic)  # as above
+            elif code == QUOTA:
+                # Of the messages, not of the topic: it stays closed for the reason that it had.
+                reason = self._closed.reason(trial.topic)
+                self._closed.refuse(trial.topic, reason, self._context.mono())
             return
         names = trial.route.topics
         kind = next(

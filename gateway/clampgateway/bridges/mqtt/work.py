@@ -113,15 +113,12 @@ class RangeWork:
         self._range = each
         self._at = each.first - 1
         self._marker: tuple[int, int, int] | None = None
-
-    @property
-    def range(self) -> Range:
-        """The range itself."""
-        return self._range
+        # For good: the range may be ready again before what was read of it is forgotten.
+        self._refused = False
 
     async def read(self) -> Step:
         each = self._range
-        if each.topic:
+        if self._refused:
             return Step([], self._at, last=True)  # refused meanwhile
         if each.kinds == MARKER:
             return await self._read_restamped()
@@ -151,17 +148,18 @@ class RangeWork:
 
     @property
     def stale(self) -> bool:
-        return bool(self._range.topic)
+        return self._refused
 
     def done(self, step: Step) -> None:
-        if not self._range.topic:
+        if not self._refused:
             self._ranges.drained(self._range, step.up_to)
 
     def refused(self, stored: Stored, topic: str, reason: int) -> None:
         each = self._range
         if reason == TOO_LARGE:
             self._ranges.apart(topic, each.device, kinds_of(stored.item), stored.id, reason)
-        elif not each.topic:
+        elif not self._refused:
+            self._refused = True
             self._ranges.refuse(each, topic, reason)
 
     def delivered(self, sent: Sequence[Sent]) -> None:
