@@ -197,6 +197,7 @@ def test_a_restarted_gateway_goes_on_behind_what_was_acknowledged(
                     await got(seen, 50)
                 await parts.commit(records(51, 80))  # nobody publishes these now
             assert len(seen.on("/data")) == 50
+            before = len(seen.messages)
             async with running(tmp_path) as parts, bridged(parts, broker.port) as bridge:
                 await all_of(seen, 80)
                 await parts.commit(records(81, 90))
@@ -208,6 +209,9 @@ def test_a_restarted_gateway_goes_on_behind_what_was_acknowledged(
                 # The device has not come back: what is known of it is told, and that it is off.
                 birth = seen.on("/birth")[-1].content
                 assert (birth["device"], "firmware" in birth) == ("aaa", False)
+                # Before the first record that needs it.
+                kinds = [each.topic.rpartition("/aaa/")[2] for each in seen.messages[before:]]
+                assert kinds.index("birth") < min(map(kinds.index, ("data", "history")))
                 assert seen.last("/availability") == b"offline"
                 await until(lambda: bridge.stats()["waiting"] == 0)
 

@@ -84,7 +84,7 @@ class BridgeMachine(RuleBasedStateMachine):
         self.closed = ClosedTopics()
         self.pace = Pace(1000.0, 300)
         counts: Counter[str] = Counter()
-        routes = Routes(context, Topics("c", "s"), lambda _route, _about: None)
+        routes = Routes(context, Topics("c", "s"), lambda _route, _about: False)
         self.live = LiveLane(
             self.reader, routes, self.closed, self.pace, counts, self.refused, lambda: None,
             lambda: readings.UTC_MS, mono,

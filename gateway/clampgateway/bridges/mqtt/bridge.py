@@ -150,13 +150,18 @@ class MqttBridge:
         if payload:
             self._want(self._routes.at(device).topics.ledger, payload)
 
-    def _introduce(self, route: Route, description: Description) -> None:
-        """No data without a birth: of a device that has not come back since our start, too."""
-        if route.topics.birth not in self._retained:
+    def _introduce(self, route: Route, description: Description) -> bool:
+        """No data without a birth: of a device that has not come back since our start, too.
+
+        Whether one has to go out first.
+        """
+        unborn = route.topics.birth not in self._retained
+        if unborn:
             birth = topics.birth_payload(self._context.gateway_id, None, description)
             self._want(route.topics.birth, birth)
         if route.topics.availability not in self._retained:
             self._want(route.topics.availability, OFFLINE)
+        return unborn
 
     def _want(self, topic: str, payload: bytes) -> None:
         if self._retained.set(topic, payload):
@@ -190,6 +195,7 @@ class MqttBridge:
         if not self._send_retained(connection, now_s):
             return False
         self._stalled = False
+        self._routes.introduced = False
         if self._pace.paused(now_s):
             return False
         self._stalled = not self._live.pump(connection)

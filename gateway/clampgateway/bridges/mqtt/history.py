@@ -106,11 +106,6 @@ class HistoryLane:
         self._reads: Work | None = None
 
     @property
-    def idle(self) -> bool:
-        """Whether there is nothing to catch up with and nothing in flight."""
-        return not (self._batches or self._reading or self._again or self._more())
-
-    @property
     def waits(self) -> bool:
         """Whether it could send if its pace allowed."""
         made = self._again or any(batch.groups for batch in self._batches)
@@ -176,6 +171,8 @@ class HistoryLane:
                 if message is not None:
                     batch.open += 1
                     return message
+                if self._routes.introduced:
+                    return None
         return None
 
     def _made(self, batch: _Batch, group: deque[Stored]) -> _Message | None:
@@ -200,6 +197,9 @@ class HistoryLane:
                     return None
                 continue
             made = self._routes.make(route, stored.item)
+            if self._routes.introduced:
+                group.appendleft(stored)
+                break
             if made is None:
                 continue
             payload, before = made
@@ -260,14 +260,6 @@ class HistoryLane:
             batch.work.done(batch.step)
 
     # --- reading --------------------------------------------------------------------------------
-
-    def _more(self) -> bool:
-        return bool(
-            self._working
-            or self._backlog.waits
-            or self.replays.waiting
-            or self._reader.lanes.ranges.ready
-        )
 
     def _ranges_busy(self) -> bool:
         """Whether a range is being delivered: the next begins when it is through."""

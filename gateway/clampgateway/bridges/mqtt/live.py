@@ -60,11 +60,6 @@ class LiveLane:
         self._ready.clear()
         self._reader.connected()
 
-    @property
-    def idle(self) -> bool:
-        """Whether nothing fresh waits to be sent."""
-        return not self._ready
-
     def pump(self, connection: Connection) -> bool:
         """Sends what is fresh; False if there is no room for more now. Raises SessionLost."""
         if self._reader.too_late():
@@ -81,6 +76,8 @@ class LiveLane:
             if not connection.has_room:
                 return False
             self._send(connection, ready.popleft(), old_ms)
+            if self._routes.introduced:
+                return True
 
     def _send(self, connection: Connection, stored: Stored, old_ms: int) -> None:
         number, item = stored
@@ -102,6 +99,9 @@ class LiveLane:
             self._aside(number, device, kinds, topic, self._closed.reason(topic))
             return
         made = self._routes.make(route, item)
+        if self._routes.introduced:
+            self._ready.appendleft(stored)
+            return
         if made is None:
             self._lanes.passed(number)
             return
@@ -134,6 +134,7 @@ class LiveLane:
         self._on_answer()
         if code < REFUSED:
             self._counts["data" if kinds == RECORDS else "event"] += 1
+            self._pace.taken()
             self._lanes.answered(number)
             return
         topic = route.topics.data if kinds == RECORDS else route.topics.event

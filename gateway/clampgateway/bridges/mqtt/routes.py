@@ -40,19 +40,25 @@ Made = tuple[bytes, int]
 
 
 class Routes:
-    """All devices. `introduce` is called when a device has a new description."""
+    """All devices. `introduce` is called when a device has a new description.
+
+    Attributes:
+        introduced: Something was said of a device that has to go out before its items do: what
+            was made just now is to be made again after it.
+    """
 
     def __init__(
         self,
         context: BridgeContext,
         names: Topics,
-        introduce: Callable[[Route, Description], None],
+        introduce: Callable[[Route, Description], bool],
     ) -> None:
         self._context = context
         self._names = names
         self._introduce = introduce
         self._routes: dict[str, Route] = {}
         self.unreadable = 0
+        self.introduced = False
 
     def at(self, device: str) -> Route:
         """The route of a device, made at first sight."""
@@ -74,7 +80,7 @@ class Routes:
             route.writer = None
             if route.description is not None:
                 route.writer = topics.RecordWriter(route.description)
-                self._introduce(route, route.description)
+                self.introduced = self._introduce(route, route.description) or self.introduced
         description, writer = route.description, route.writer
         try:
             if item.kind == RECORD:
