@@ -17,6 +17,7 @@ from pymodbus.client import AsyncModbusSerialClient
 from pymodbus.framer import FramerRTU
 
 from clampgateway.bridges.modbus import ModbusBridge, ModbusSettings
+from clampgateway.bridges.modbus.line import _Line
 from clampgateway.registers.rtu import INCOMPLETE_S, Slave, crc16, frame, silence_s
 from support import readings
 from support.gateway_parts import running, serving, until
@@ -179,3 +180,32 @@ def test_a_line_that_is_not_there_is_tried_again(
     asyncio.run(scenario())
     said = [each for each in caplog.messages if "cannot be opened" in each]
     assert len(said) == 1, "once, however often it is tried"
+
+
+def test_an_answer_that_the_line_does_not_take_is_counted_and_the_next_goes() -> None:
+    async def scenario() -> None:
+        master, port = os.openpty()
+        tty.setraw(port)
+        os.set_blocking(port, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(port, bytes(256))
+        unit = slave()
+        line = _Line(port, unit)
+        try:
+            os.write(master, READ)
+            await until(lambda: unit.cut == 1, "an answer that is lost")
+            assert not line.lost.done()
+            os.set_blocking(master, False)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    os.read(master, 4096)
+            os.write(master, READ)
+            await until(lambda: unit.requests == 2, "the next request")
+            assert os.read(master, 64) == ANSWER
+            assert unit.cut == 1
+        finally:
+            line.close()
+            os.close(master)
+
+    asyncio.run(scenario())

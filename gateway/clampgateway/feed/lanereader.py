@@ -45,7 +45,6 @@ class LaneReader:
         self.position = lanes.taken
         self.on_news: Callable[[], None] = _nothing
         self.left_out = 0
-        self.jumps = 0
 
     # --- live -----------------------------------------------------------------------------------
 
@@ -84,7 +83,6 @@ class LaneReader:
         left_out = self.lanes.jump(self._feed.last_id)
         self.position = self.lanes.taken
         self.left_out += left_out
-        self.jumps += left_out > 0
         self._marks.clear()
 
     # --- backlog --------------------------------------------------------------------------------

@@ -296,10 +296,6 @@ class Ledger:
         self._heads.pop(device, None)
         self._books[device].close_old()
 
-    def is_whole(self, device: str) -> bool:
-        """Whether all days of it are in memory."""
-        return self._books[device].whole
-
     def stats(self) -> dict[str, int]:
         books = self._books.values()
         return {

@@ -70,6 +70,7 @@ class Slave:
     Attributes:
         requests, exceptions: Answered, and of these with an exception.
         broken: Frames of a wrong CRC or an impossible length.
+        cut: Answers that the line did not take whole; counted by who writes them.
         foreign: Frames for others, what others answer, and broadcasts.
     """
 
@@ -82,6 +83,7 @@ class Slave:
         self.exceptions = 0
         self.broken = 0
         self.foreign = 0
+        self.cut = 0
 
     def receive(self, data: bytes) -> float:
         """Takes bytes of the frame that is coming; returns after what silence it has ended."""

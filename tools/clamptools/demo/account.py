@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -262,8 +261,3 @@ def percentile(numbers: list[float], share: float) -> float:
         return math.nan
     ordered = sorted(numbers)
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
-
-
-def counts_by_device(keys: Mapping[Key, Any]) -> Counter[str]:
-    """How many items of each device."""
-    return Counter(key.device for key in keys)

@@ -91,8 +91,9 @@ class Session:
             self._account, partial(self._subscriber.command, SITE), time.monotonic
         )
         self._ids: dict[str, str] = {}
-        self._power_ups = 0
         self._stop = asyncio.Event()
+        self._harming: asyncio.Task[None] | None = None
+        self._recovering: asyncio.Task[None] | None = None
 
     async def run(self) -> Evidence:
         """Everything from the first process to the last check; the stack still has to be closed.
@@ -107,22 +108,20 @@ class Session:
             loop.add_signal_handler(number, self._interrupted, task)
         polled = asyncio.Event()
         polling: asyncio.Task[None] | None = None
-        harming: asyncio.Task[None] | None = None
-        recovering: asyncio.Task[None] | None = None
         listening = asyncio.create_task(self._subscriber.run())
         try:
             await self._start()
             polling = asyncio.create_task(poll_until(self._modbus, polled, MODBUS_PERIOD_S))
             with LiveTable(self._out, self._title(), "Ctrl-C ends") as table:
                 if self._chaos is not None:
-                    harming = asyncio.create_task(self._chaos.run())
-                    recovering = asyncio.create_task(self.recovery.run())
+                    self._harming = asyncio.create_task(self._chaos.run())
+                    self._recovering = asyncio.create_task(self.recovery.run())
                 interrupted = await self._watch(table)
-                if self._chaos is not None and harming is not None:
+                if self._chaos is not None and self._harming is not None:
                     if interrupted:
                         self._chaos.stop()
                     table.caption = "waiting for the end of what was injected"
-                    await harming
+                    await self._harming
                 table.caption = "waiting for what is on its way"
                 polled.set()
                 await polling
@@ -131,7 +130,7 @@ class Session:
             return await self._finish(interrupted)
         finally:
             self._modbus.close()
-            tasks = (harming, recovering, listening, polling)
+            tasks = (self._harming, self._recovering, listening, polling)
             helpers = [task for task in tasks if task is not None]
             for helper in helpers:
                 helper.cancel()
@@ -195,10 +194,17 @@ class Session:
         while time.monotonic() < deadline:
             if not self._awaited() and not seen.unknown(account.received):
                 break
-            self._stack.check()
+            self._check()
             table.show(self._rows())
             await asyncio.sleep(0.1)
         table.show(self._rows(), last=True)
+
+    def _check(self) -> None:
+        """Raises what a process or a task ended with."""
+        self._stack.check()
+        for task in (self._harming, self._recovering):
+            if task is not None and task.done():
+                task.result()
 
     def _awaited(self) -> bool:
         """Whether something that was made may still come."""
@@ -231,7 +237,7 @@ class Session:
         )
 
     def _look(self, table: LiveTable) -> None:
-        self._stack.check()
+        self._check()
         self._read_side_files(self._account)
         table.show(self._rows())
 

@@ -45,6 +45,7 @@ class RtuLine:
             "rtu_exceptions": slave.exceptions,
             "rtu_broken": slave.broken,
             "rtu_foreign": slave.foreign,
+            "rtu_cut": slave.cut,
         }
 
     async def run(self) -> None:
@@ -143,7 +144,9 @@ class _Line:
             return
         try:
             # At most 256 bytes into the driver's empty buffer of a page: it takes them whole.
-            os.write(self._port, reply)
+            self._slave.cut += os.write(self._port, reply) < len(reply)
+        except BlockingIOError:
+            self._slave.cut += 1  # the master hears nothing, and asks again
         except OSError:
             self._end()
 
