@@ -59,7 +59,7 @@ async def served(
 
 
 class GoodClient:
-    """Asks every 20 ms, and knows the longest it had to wait."""
+    """Asks again 5 ms after each answer, and knows the longest it had to wait."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -75,7 +75,7 @@ class GoodClient:
                 assert await reader.readexactly(len(ANSWER)) == ANSWER
                 self.worst_s = max(self.worst_s, time.monotonic() - begun)
                 self.asked += 1
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.005)
         finally:
             writer.close()
 
@@ -198,7 +198,7 @@ def test_a_fuzzer_costs_nobody_anything(
             assert answers >= 0.9 * FRAMES
             assert stats["broken"] > 0
             assert stats["exceptions"] > FRAMES // 10
-            assert good.asked > 50
+            assert good.asked > 20
             assert good.worst_s < GOOD_S, "a good client had to wait"
             await until(lambda: bridge.stats()["connections"] == 0, "all are gone")
         faults.add("Modbus frame of a fuzzer", FRAMES, 0, 0, recovery_s=good.worst_s)
