@@ -20,29 +20,12 @@ import pytest
 from support import readings
 from support.bridging import BASE, Name, bridged, left, names, record, running
 from support.faulttable import FaultTable
-from support.gateway_parts import GatewayParts, describe_payloads, serving, until
+from support.gateway_parts import GatewayParts, describe_payloads, until
 from support.mosquitto import Mosquitto
 from support.readings import CURRENT
 from support.subscriber import Subscriber, subscribed
 
 MakeBroker = Callable[..., Mosquitto]
-
-
-class Timed:
-    """A subscriber that notes when each message came and looks into it later."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self.came: list[tuple[float, str, bytes]] = []
-        self.ready = asyncio.Event()
-
-    async def run(self) -> None:
-        async with aiomqtt.Client("127.0.0.1", self._port) as client:
-            await client.subscribe(f"{BASE}/+/+", qos=1)
-            self.ready.set()
-            async for message in client.messages:
-                assert isinstance(message.payload, bytes)
-                self.came.append((time.monotonic(), message.topic.value, message.payload))
 
 
 def fill(parts: GatewayParts, devices: Iterable[str], count: int) -> None:
@@ -59,7 +42,7 @@ def fill(parts: GatewayParts, devices: Iterable[str], count: int) -> None:
 
 async def outage(
     folder: Path, broker: Mosquitto, devices: list[str], count: int, least_s: float
-) -> tuple[dict[str, float], Timed]:
+) -> tuple[dict[str, float], Subscriber]:
     """Catches up with `count` records a device while each brings one a second."""
     parts = GatewayParts(folder, time.monotonic, lambda: readings.UTC_MS)
     await parts.thread.run(fill, parts, devices, count)
@@ -67,10 +50,8 @@ async def outage(
     async with running(folder) as parts:
         for device in devices:
             parts.describe(readings.description(device, (CURRENT,)), readings.identity(device))
-        timed = Timed(broker.port)
         sent_s: dict[tuple[str, int], float] = {}
-        async with serving(timed.run):
-            await timed.ready.wait()
+        async with subscribed(broker.port, f"{BASE}/+/+") as seen:
             begun_s, cpu_s = time.monotonic(), time.process_time()
             async with bridged(parts, broker.port) as bridge:
                 await until(lambda: bridge.stats()["retained"], "a connection")
@@ -88,13 +69,12 @@ async def outage(
                             caught_up_s = time.monotonic() - begun_s
                             cpu_s = time.process_time() - cpu_s
                 await until(lambda: not bridge.stats()["waiting"], "the last answers")
-                await asyncio.sleep(0.5)
+                await seen.caught_up()
                 stats = bridge.stats()
     lags = [
-        at - sent_s[key]
-        for at, topic, payload in timed.came
-        if topic.endswith("/data")
-        and (key := (topic.split("/")[2], json.loads(payload)["seq"])) in sent_s
+        each.at_s - sent_s[key]
+        for each in seen.on("/data")
+        if (key := (each.topic.split("/")[2], each.content["seq"])) in sent_s
     ]
     assert len(lags) == len(sent_s), "every fresh record came as data"
     total = count * len(devices)
@@ -107,17 +87,16 @@ async def outage(
         "live_p95_s": statistics.quantiles(lags, n=20)[18] if len(lags) > 20 else max(lags),
         "cpu_us": 1e6 * cpu_s / total,
         "arrays": stats["arrays"],
-    }, timed
+    }, seen
 
 
-def check_outage(said: dict[str, float], timed: Timed, devices: list[str], count: int) -> int:
+def check_outage(said: dict[str, float], seen: Subscriber, devices: list[str], count: int) -> int:
     """Lost and doubled of the backlog, and the targets; returns how many came twice."""
     arrived: Counter[tuple[str, int]] = Counter()
-    for _at, topic, payload in timed.came:
-        if topic.endswith("/history"):
-            seqs = [each["seq"] for each in json.loads(payload)]
-            assert seqs == sorted(seqs)
-            arrived.update((topic.split("/")[2], seq) for seq in seqs)
+    for message in seen.on("/history"):
+        seqs = [each["seq"] for each in message.content]
+        assert seqs == sorted(seqs)
+        arrived.update((message.topic.split("/")[2], seq) for seq in seqs)
     assert set(arrived) == {(d, seq) for d in devices for seq in range(1, count + 1)}
     assert said["times_live"] >= 20
     assert said["live_p95_s"] < 2.0
@@ -132,8 +111,8 @@ def test_1_an_outage_is_caught_up_with_while_live_goes_on(
 ) -> None:
     broker = mosquitto()
     devices = [f"dev{number}" for number in range(10)]
-    said, timed = asyncio.run(outage(tmp_path, broker, devices, 1500, 4.0))
-    doubled = check_outage(said, timed, devices, 1500)
+    said, seen = asyncio.run(outage(tmp_path, broker, devices, 1500, 4.0))
+    doubled = check_outage(said, seen, devices, 1500)
     report_line(
         f"after an outage: {said['per_s']:,.0f} records/s, {said['times_live']:.0f} times live,"
         f" live p95 {said['live_p95_s']:.2f} s, {said['cpu_us']:.0f} us CPU a record"
@@ -147,8 +126,8 @@ def test_a_day_of_ten_devices_is_caught_up_with(
 ) -> None:
     broker = mosquitto()
     devices = [f"dev{number}" for number in range(10)]
-    said, timed = asyncio.run(outage(tmp_path, broker, devices, 86_400, 4.0))
-    assert check_outage(said, timed, devices, 86_400) == 0
+    said, seen = asyncio.run(outage(tmp_path, broker, devices, 86_400, 4.0))
+    assert check_outage(said, seen, devices, 86_400) == 0
     report_line(f"a day of ten devices: {said}")
 
 
@@ -170,6 +149,7 @@ def test_1_the_broker_comes_and_goes(
                 for _ in range(rounds):
                     await until(lambda: bridge.stats()["connected"], "a connection", 20)
                     async with subscribed(broker.port, f"{BASE}/#") as now:
+                        first = total + 1
                         for _ in range(5):
                             items = [record("aaa", total + n) for n in range(1, 41)]
                             items += [record("bbb", total + n) for n in range(1, 41)]
@@ -179,8 +159,11 @@ def test_1_the_broker_comes_and_goes(
                         settled = chance.random() < 0.5
                         if settled:
                             await until(lambda: not left(bridge), "all of it", 20)
-                            await asyncio.sleep(0.2)
-                        await asyncio.sleep(0.05)
+                            await now.caught_up()
+                            this = {
+                                (d, 17, n) for d in ("aaa", "bbb") for n in range(first, total + 1)
+                            }
+                            assert this <= set(names(now)), "acknowledged by a broker that lives"
                     seen.messages += now.messages
                     broker.kill() if chance.random() < 0.5 else broker.stop()
                     await until(lambda: not bridge.stats()["connected"], "the loss")
@@ -224,7 +207,7 @@ async def _replay_holes(
                 answer = now.on(topic)[0].content
                 assert answer["ok"]
                 missing[device] = answer["missing"]
-        await asyncio.sleep(0.3)
+        await now.caught_up()
     seen.messages += now.messages
     return missing
 

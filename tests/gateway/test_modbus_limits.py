@@ -43,9 +43,11 @@ def no_units(unit: int, request: bytes) -> bytes:
 async def server(limits: Limits, bind: str = "127.0.0.1") -> AsyncIterator[tuple[Any, int]]:
     made = ModbusServer(no_units, Shortcut(time.monotonic), limits)
     port = await made.start(bind, 0)
-    async with serving(made.run):
-        yield made, port
-    made.close()
+    try:
+        async with serving(made.run):
+            yield made, port
+    finally:
+        made.close()
 
 
 async def served(port: int, source: str = "127.0.0.1", host: str = "127.0.0.1") -> bool:

@@ -86,7 +86,7 @@ def test_the_will_speaks_when_the_connection_dies_and_not_at_a_farewell(
             with contextlib.suppress(asyncio.CancelledError):
                 await task
             await until(lambda: len(seen.messages) == 4)
-            await asyncio.sleep(0.2)
+            await seen.caught_up("allowed")
         payloads = [message.payload for message in seen.messages]
         assert payloads == [b"online", b"offline", b"online", b"goodbye"]
         assert (session.tally.connects, session.tally.losses) == (2, 1)

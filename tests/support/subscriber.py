@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
+import uuid
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
@@ -18,6 +20,7 @@ class Message(NamedTuple):
     payload: bytes
     retained: bool
     qos: int
+    at_s: float  # monotonic
 
     @property
     def content(self) -> Any:  # noqa: ANN401 - whatever JSON says
@@ -26,10 +29,41 @@ class Message(NamedTuple):
 
 
 class Subscriber:
-    """What came so far, in order."""
+    """What came so far, in order. One without a client only collects what others got."""
 
-    def __init__(self) -> None:
+    def __init__(self, client: aiomqtt.Client | None = None) -> None:
         self.messages: list[Message] = []
+        self._client = client
+        self._mark = ""
+        self._marked = asyncio.Event()
+
+    async def run(self) -> None:
+        """Collects."""
+        assert self._client is not None
+        async for message in self._client.messages:
+            if message.topic.value == self._mark:
+                self._marked.set()
+                continue
+            assert isinstance(message.payload, bytes)
+            flags = bool(message.retain), message.qos
+            self.messages.append(
+                Message(message.topic.value, message.payload, *flags, time.monotonic())
+            )
+
+    async def caught_up(self, below: str = "mark", timeout_s: float = 20.0) -> None:
+        """Waits until all is here that the broker had acknowledged before.
+
+        A broker hands on in the order in which it took, so a mark of our own comes last: behind
+        it nothing of before can come, however slow this machine is. Its topic is `below` one
+        that an access list allows.
+        """
+        assert self._client is not None
+        self._mark = f"{below}/{uuid.uuid4().hex}"
+        self._marked.clear()
+        await self._client.subscribe(self._mark, qos=1)
+        await self._client.publish(self._mark, b"", qos=1)
+        async with asyncio.timeout(timeout_s):
+            await self._marked.wait()
 
     def on(self, end: str) -> list[Message]:
         """Messages whose topic ends so."""
@@ -61,7 +95,6 @@ async def subscribed(
 ) -> AsyncIterator[Subscriber]:
     """A subscriber at QoS 1; with `session` its subscription outlives the connection."""
     protocol = aiomqtt.ProtocolVersion.V5 if v5 and session is None else None
-    found = Subscriber()
     client = aiomqtt.Client(
         "127.0.0.1",
         port,
@@ -71,17 +104,8 @@ async def subscribed(
     )
     async with client:
         await client.subscribe(pattern, qos=1)
-
-        async def collect() -> None:
-            async for message in client.messages:
-                assert isinstance(message.payload, bytes)
-                found.messages.append(
-                    Message(
-                        message.topic.value, message.payload, bool(message.retain), message.qos
-                    )
-                )
-
-        task = asyncio.create_task(collect())
+        found = Subscriber(client)
+        task = asyncio.create_task(found.run())
         try:
             yield found
         finally:
