@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from operator import mul, truediv
 from typing import NamedTuple
 
 from clampwire import messages, values
@@ -54,12 +55,17 @@ def body_of(payload: bytes) -> Body:
     return Body(record.windows, record.flags, record.values, record.before)
 
 
-class _Part(NamedTuple):
-    """A channel's share of the numbers: as many as `keys`."""
+class Part(NamedTuple):
+    """A channel's share of the numbers: those from `first` to before `end`, under `keys`.
+
+    `crest`: the places of its rms and peak among all numbers, where their quotient is added.
+    """
 
     channel: str
     keys: tuple[str, ...]
-    adds_crest: bool
+    first: int
+    end: int
+    crest: tuple[int, int] | None
 
 
 class RecordPlan:
@@ -67,6 +73,10 @@ class RecordPlan:
 
     Args:
         channels: Of each channel its key, and of each of its features (key, code, mult, exp).
+
+    Attributes:
+        parts: The channels, in the order of the numbers.
+        floats: The places of the numbers that travel as float32.
     """
 
     def __init__(
@@ -74,21 +84,46 @@ class RecordPlan:
     ) -> None:
         self._layout = tuple(step[1:] for _key, features in channels for step in features)
         self._struct = struct.Struct(values.format_of(self._layout))
-        # (raw value that means "not available", mult, divisor); what is a float or not divided is
-        # in `_odd`, by its place, and done anew.
-        self._steps = tuple(
-            (_missing(code), mult, 10 ** max(0, -exp)) for code, mult, exp in self._layout
-        )
+        self._missing = tuple(_missing(code) for code, _mult, _exp in self._layout)
+        # Seldom one of these is among the numbers, of whichever place.
+        self._marks = frozenset(self._missing)
+        mults = tuple(mult for _code, mult, _exp in self._layout)
+        self._mults = mults if any(mult != 1 for mult in mults) else None
+        self._divisors = tuple(10 ** max(0, -exp) for _code, _mult, exp in self._layout)
+        # What is a float or not divided, by its place, is done anew.
         self._odd = tuple(
             (place, None if code == _FLOAT else mult * 10**exp)
             for place, (code, mult, exp) in enumerate(self._layout)
             if code == _FLOAT or exp >= 0
         )
-        self._parts: list[_Part] = []
-        for key, features in channels:
+        self.floats = tuple(place for place, mult in self._odd if mult is None)
+        self.parts: list[Part] = []
+        end = 0
+        for channel, features in channels:
             keys = tuple(feature[0] for feature in features)
+            first, end = end, end + len(keys)
             adds_crest = {"rms", "peak"} <= set(keys) and "crest" not in keys
-            self._parts.append(_Part(key, keys, adds_crest))
+            places = (first + _last(keys, "rms"), first + _last(keys, "peak"))
+            self.parts.append(Part(channel, keys, first, end, places if adds_crest else None))
+
+    def flat(self, data: bytes) -> list[float | None]:
+        """All numbers in their order, None where not available. ValueError if sizes differ."""
+        if len(data) != self._struct.size:
+            values.unpack_values(self._layout, data)  # says how
+        raw = self._struct.unpack(data)
+        whole = map(mul, raw, self._mults) if self._mults else raw
+        flat: list[float | None] = list(map(truediv, whole, self._divisors))
+        for place, mult in self._odd:
+            number = raw[place]
+            if mult is None:
+                flat[place] = None if number != number else number
+            else:
+                flat[place] = number * mult
+        if not self._marks.isdisjoint(raw):
+            for place, (number, missing) in enumerate(zip(raw, self._missing, strict=True)):
+                if number == missing:
+                    flat[place] = None
+        return flat
 
     def numbers(self, data: bytes) -> Numbers:
         """By channel and feature, None where not available. Raises ValueError if sizes differ.
@@ -96,29 +131,25 @@ class RecordPlan:
         `crest` is added where a channel has `peak` and a non-zero `rms`: it is their quotient and
         travels in no frame.
         """
-        if len(data) != self._struct.size:
-            values.unpack_values(self._layout, data)  # says how
-        raw = self._struct.unpack(data)
-        flat: list[float | None] = [
-            None if number == missing else number * mult / divisor
-            for number, (missing, mult, divisor) in zip(raw, self._steps, strict=True)
-        ]
-        for place, mult in self._odd:
-            number = raw[place]
-            if mult is None:
-                flat[place] = None if number != number else number
-            elif flat[place] is not None:
-                flat[place] = number * mult
+        flat = self.flat(data)
         found: Numbers = {}
-        rest = iter(flat)
-        for channel, keys, adds_crest in self._parts:
-            # Keys end first, so that nothing is taken for another channel's.
-            features = found[channel] = dict(zip(keys, rest, strict=False))
-            if adds_crest:
-                rms, peak = features["rms"], features["peak"]
-                if rms and peak is not None:
-                    features["crest"] = round(peak / rms, 3)
+        for channel, keys, first, end, crest in self.parts:
+            features = found[channel] = dict(zip(keys, flat[first:end], strict=True))
+            quotient = crest_of(flat, crest) if crest else None
+            if quotient is not None:
+                features["crest"] = quotient
         return found
+
+
+def crest_of(flat: Sequence[float | None], places: tuple[int, int]) -> float | None:
+    """The crest factor from the places of rms and peak; None where there is none."""
+    rms, peak = flat[places[0]], flat[places[1]]
+    return round(peak / rms, 3) if rms and peak is not None else None
+
+
+def _last(keys: Sequence[str], key: str) -> int:
+    """Where a key stands last, which is the one that counts; -1 if it does not."""
+    return max((place for place, each in enumerate(keys) if each == key), default=-1)
 
 
 def _missing(code: int) -> float:

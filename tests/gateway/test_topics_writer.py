@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -42,7 +40,7 @@ def descriptions(draw: st.DrawFn) -> Description:
 def test_both_ways_say_the_same(about: Description, data: st.DataObject) -> None:
     writer = topics.RecordWriter(about)
     size = sum(len(values.pack_values((each,), (0,))) for each in about.value_layout)
-    for seq in range(3):  # remembered texts, too
+    for seq in range(3):  # remembered flags, too
         raw = data.draw(st.binary(min_size=size, max_size=size))
         flags = data.draw(st.binary(max_size=(len(about.channels) + 1) // 2))
         before = data.draw(st.sampled_from([0, 0, 9, 65535]))
@@ -56,9 +54,7 @@ def test_both_ways_say_the_same(about: Description, data: st.DataObject) -> None
         reading = decode_record(item, about)
         said, told_before = writer.write(item)
         assert told_before == reading.before == before
-        expected = topics.data_payload(reading, about, rev)
-        assert json.loads(said) == json.loads(expected)
-        assert list(json.loads(said)) == list(json.loads(expected)), "in the same order"
+        assert said == topics.data_payload(reading, about, rev)
         assert writer.write(item)[0] == said, "the same content whenever it is published"
 
 
