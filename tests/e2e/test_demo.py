@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -128,6 +129,12 @@ def children_of(pid: int) -> set[int]:
     return found
 
 
+def committed(port: int) -> int:
+    """How many items the demo's gateway has in its store."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/stats", timeout=5) as answer:
+        return json.load(answer)["committer"]["committed"]
+
+
 def alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -146,11 +153,11 @@ def test_nothing_stays_behind(number: signal.Signals, tmp_path: Path) -> None:
         demo = DemoProcess("--devices", "1", "--json", folder=tmp_path)
     finally:
         del os.environ["TMPDIR"]
-    demo.ports()
+    ports = demo.ports()
     wait_for(lambda: len(children_of(demo.pid)) == 3, 15, "broker, gateway and device")
     children = children_of(demo.pid)
     assert all(map(alive, children))
-    time.sleep(3)  # a few records
+    wait_for(lambda: committed(ports["api"]) > 8, 40, "a few records")
     demo.send(number)
     end: DemoEnd = demo.wait(40)
     wait_for(lambda: not any(map(alive, children)), 10, "the end of all processes")

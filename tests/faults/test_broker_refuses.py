@@ -71,7 +71,7 @@ def test_7_topics_that_an_acl_denies_are_parked_and_the_others_flow(
                     parts.describe(each, readings.identity(device))
                 async with bridged(parts, broker.port) as bridge:
                     await until(lambda: bridge.stats()["connected"], "a connection")
-                    await asyncio.sleep(0.5)
+                    await asyncio.sleep(0.5)  # longer than RETRY_MAX_S: each topic is tried
                     assert bridge.stats()["alarm"], "it is still known"
                     assert not seen.on("bbb/history")
                     acl.write_text("topic readwrite #\n")

@@ -104,8 +104,8 @@ def test_a_gateway_without_free_descriptors(gateway: GatewayProcess, faults: Fau
         new.making = True  # a device that the store has not seen: its facts are to be written
         with contextlib.suppress(OSError), socket.create_connection((HOST, port), 0.5):
             pass
-        time.sleep(1.2)
-        assert len(old.device.acked) > acked + 20, "a shortage of descriptors stops nobody"
+        time.sleep(1.2)  # the late one tries every 0.05 s
+        wait_for(lambda: len(old.device.acked) > acked + 20, 10, "acks: nobody else is stopped")
         assert not late.device.ready
     begun_s = time.monotonic()
     wait_for(lambda: late.device.acked, 10, "a device that waited")

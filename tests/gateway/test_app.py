@@ -211,24 +211,26 @@ def test_an_absent_broker_degrades_and_the_stop_is_in_time(
 
 
 def test_a_stop_delivers_what_is_committed_and_says_farewell(
-    gateway: Gateways, device: Devices, mosquitto: Callable[..., Mosquitto]
+    gateway: Gateways, device: Devices, mosquitto: Callable[..., Mosquitto], tmp_path: Path
 ) -> None:
     program = need_debian("mosquitto-clients", "mosquitto_sub")
     broker, one = mosquitto(), device("lathe")
     running = gateway(f"[mqtt]\nport = {broker.port}\n").start()
     base = "clampwork/default/lathe"
     command = [program, "-p", str(broker.port), "-F", "%t %r %p"]
-    with subprocess.Popen(
+    out = tmp_path / "heard"
+    with out.open("wb") as file, subprocess.Popen(
         [*command, "-q", "1", "-t", f"{base}/data", "-t", "clampwork/default/_gateway/#"],
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as subscriber:
-        wait_for(lambda: len(one.acknowledged()) > 20, 15, "acks")
-        assert running.end() == 0
-        time.sleep(0.5)
-        subscriber.terminate()
-        assert subscriber.stdout is not None
-        heard = [line.split(" ", 2) for line in subscriber.stdout.read().splitlines()]
+        stdout=file,
+    ) as subscriber:  # fmt: skip
+        try:
+            wait_for(lambda: len(one.acknowledged()) > 20, 15, "acks")
+            assert running.end() == 0
+            # Nothing may come behind the farewell: it is the last that was sent.
+            wait_for(lambda: out.read_text().endswith(" offline\n"), 15, "the farewell")
+        finally:
+            subscriber.terminate()
+    heard = [line.split(" ", 2) for line in out.read_text().splitlines()]
     (gateway_topic,) = {topic for topic, _, _ in heard if topic != f"{base}/data"}
     assert heard[-1] == [gateway_topic, "0", "offline"]
     records = [json.loads(text) for topic, _, text in heard if topic == f"{base}/data"]
@@ -237,8 +239,10 @@ def test_a_stop_delivers_what_is_committed_and_says_farewell(
     # The subscriber may have come after the first ones; it has all of the rest.
     first = min(received)
     assert received == {name for name in running.committed() if name >= first}
+    # One of the device, one of the gateway: it waits for both, and not longer.
+    both = ["-C", "2", "-t", "clampwork/default/+/availability", "-t", gateway_topic]
     shown = subprocess.run(
-        [*command, "-W", "2", "-t", "clampwork/default/+/availability", "-t", gateway_topic],
+        [*command, "-W", "9", *both],
         capture_output=True,
         text=True,
         timeout=10,

@@ -7,6 +7,7 @@ import re
 import socket
 import struct
 import subprocess
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -61,13 +62,30 @@ async def words(client: AsyncModbusTcpClient, unit: int, first: int, count: int)
     return list(holding.registers)
 
 
+class Clock:
+    """Time that passes only when a test says so, or as it does."""
+
+    def __init__(self, start_s: float | None = None) -> None:
+        self.now_s = start_s
+
+    def mono(self) -> float:
+        return time.monotonic() if self.now_s is None else self.now_s
+
+    def utc_ms(self) -> int:
+        seconds = time.time() if self.now_s is None else self.now_s
+        return round(1000 * seconds)
+
+
 def bridge_test(
     scenario: Scenario,
     folder: Path,
     stale_after_s: float = 5.0,
+    clock: Clock | None = None,
 ) -> None:
+    clock = clock or Clock()
+
     async def run() -> None:
-        async with running(folder) as parts:
+        async with running(folder, clock.mono, clock.utc_ms) as parts:
             bridge = ModbusBridge(
                 ModbusSettings(port=0, stale_after_s=stale_after_s), parts.context
             )
@@ -160,6 +178,8 @@ def test_units_and_slots_are_kept_for_ever(tmp_path: Path) -> None:
 
 
 def test_stale_values_turn_to_nan_and_come_back(tmp_path: Path) -> None:
+    clock = Clock(1_763_750_000.0)
+
     async def scenario(
         parts: GatewayParts, bridge: ModbusBridge, client: AsyncModbusTcpClient
     ) -> None:
@@ -177,26 +197,28 @@ def test_stale_values_turn_to_nan_and_come_back(tmp_path: Path) -> None:
             return number(got, 30, "f"), got[12], got[15], int(number(got, 16, "I"))
 
         await send(1)
-        value, quality, state, _age = await slot()
-        assert (quality, state) == (1, 2)
+        value, quality, state, age = await slot()
+        assert (quality, state, age) == (1, 2, 0)
         assert value == pytest.approx(4.21, rel=1e-7)
         parts.link(about.device, online=False)
-        await asyncio.sleep(0.5)
+        assert clock.now_s is not None
+        clock.now_s += 0.375
         value, quality, state, age = await slot()
-        assert (quality, state) == (2, 0)
+        assert (quality, state, age) == (1, 2, 375), "not before its time"
+        clock.now_s += 0.125
+        value, quality, state, age = await slot()
+        assert (quality, state, age) == (2, 0, 500)
         assert math.isnan(value)
-        assert age >= 500
-        await asyncio.sleep(0.1)
-        assert (await slot())[3] >= age + 100, "age goes on"
+        clock.now_s += 0.125
+        assert (await slot())[3] == 625, "age goes on"
         assert (await words(client, 1, 250 + 130, 1)) == [0x8000]
         assert (await words(client, 1, 14, 1)) == [0], "offline"
         await send(2)
         value, quality, _state, age = await slot()
-        assert quality == 1
+        assert (quality, age) == (1, 0)
         assert value == pytest.approx(4.21, rel=1e-7)
-        assert age < 400
 
-    bridge_test(scenario, tmp_path, stale_after_s=0.4)
+    bridge_test(scenario, tmp_path, stale_after_s=0.4, clock=clock)
 
 
 def test_a_record_that_comes_late_is_as_old_as_it_is(tmp_path: Path) -> None:

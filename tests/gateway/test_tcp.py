@@ -110,12 +110,15 @@ def test_an_earlier_power_up_that_is_still_alive_is_a_second_device(tmp_path: Pa
         twin = await bench.join(DeviceModel(boots=1))  # another board with the same id
         twin.device.record(2.0)
         await until(lambda: "two live links" in bench.devices.at("lathe").refused)
+        # Refused, each asks again after 0.3 s: whoever would be cut off for it is gone by then.
         await asyncio.sleep(0.5)
         assert bench.count("connections") == 2  # both are told, none is cut off
         assert bench.count("replaced") == 0
-        first.device.record(3.0)
+        await bench.committer.flush()
         kept = bench.kept()
-        await asyncio.sleep(0.3)
+        first.device.record(3.0)
+        await asyncio.sleep(0.3)  # many turns of the device, each of which would send it
+        await bench.committer.flush()
         assert bench.kept() == kept
         twin.disconnect()
         await talking(bench, first)
@@ -242,7 +245,7 @@ def test_commits_that_stall_stop_the_reading_and_end_no_connection(tmp_path: Pat
                 await asyncio.sleep(0.005)
             await until(lambda: bench.count("pauses"))
             waited = bench.committer.pending
-            await asyncio.sleep(1.2)
+            await asyncio.sleep(1.2)  # longer than `idle_s`, after which who is silent is cut off
             assert bench.committer.pending == waited
         assert bench.count("silent") == 0
         await talking(bench, device)
@@ -273,9 +276,9 @@ def test_the_end_closes_listener_and_connections_and_submits_what_came(tmp_path:
         await until(lambda: bench.address != port)
         device = await bench.join(DeviceModel())
         nobody = bench.opened()
-        await until(lambda: bench.online("lathe"))
+        await talking(bench, device)
         device.device.record(1.0)
-        device.turn()  # sent, and perhaps still in the kernel
+        device.turn()  # sent, and perhaps still in the kernel: one turn of our loop reads it
         await asyncio.sleep(0.05)
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
