@@ -13,7 +13,7 @@ import math
 import random
 import sys
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -23,8 +23,8 @@ from clamptools.data import device_dir
 
 _PACKAGE = "_clampwork_kernel_reference"
 MUTABLE = ("buf", "acc", "mom", "out", "state", "work", "dst")
-# Kernels whose last word of state is for their own use.
-PRIVATE_LAST = ("biquad", "goertzel")
+# How many words at the end of a kernel's state are for its own use.
+_PRIVATE = {"biquad": 1, "goertzel": 1, "velocity": 5}
 BIAS_12, BIAS_16 = 2048, 32768
 
 
@@ -169,6 +169,7 @@ KERNELS = (
         _FILTER + " acc",
         16,
         ("viper_velocity", "velocity"),
+        ("thumb_velocity", "velocity_asm", "at shape state acc"),
     ),
     Kernel(
         "biquad",
@@ -200,6 +201,7 @@ LIMITS = {
     ("sums_lut", "asm_thumb", "contiguous"): 8.0,
     ("sums_extremes", "asm_thumb", "contiguous"): 9.0,
     ("sums_extremes", "asm_thumb", "slot of 4"): 9.0,
+    ("velocity", "asm_thumb", "contiguous"): 60.0,
     ("sums", "viper", "contiguous"): 21.0,
 }
 FIRMWARE_LIMITS = {("sums", "viper", "contiguous"): 17.0}
@@ -277,7 +279,7 @@ def inputs(
     if kernel.name == "velocity":
         velocity_design = reference_module("velocityfilter").velocity_design
         named["coef"] = array("i", velocity_design(3200)[0])
-        named["state"] = array("i", bytes(32))
+        named["state"] = array("i", bytes(4 * reference_module("words").VELOCITY_STATE_WORDS))
     elif kernel.name == "biquad":
         named["coef"] = array("i", design.biquad_design((("lowpass", 400, 0.7071),), 3200))
         named["state"] = array("i", bytes(24))
@@ -317,5 +319,13 @@ def preset(kernel: Kernel, named: dict[str, Any]) -> None:
     if "rail_lo" in kernel.arguments:
         named["acc"][4] |= (named["rail_lo"] + 1 & 0xFFFF) << 16
         named["acc"][5] |= (named["rail_hi"] - 1 & 0xFFFF) << 16
-    if kernel.name in PRIVATE_LAST:
+    if kernel.name in _PRIVATE:
         named["state"][-1] = named["bias"]
+    if kernel.name == "velocity":
+        named["state"][-5:-1] = named["coef"]
+
+
+def public(kernel: Kernel, name: str, values: Sequence[int]) -> Sequence[int]:
+    """What of an argument, after a call, is the same in all forms."""
+    private = _PRIVATE.get(kernel.name, 0) if name == "state" else 0
+    return values[: len(values) - private]

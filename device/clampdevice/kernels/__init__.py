@@ -49,7 +49,6 @@ reference_filter biquad goertzel velocity
 else:
     PLACES = """\
 viper_moments moments
-viper_velocity velocity
 viper_fft fft
 """
 if FORM == "viper":
@@ -57,6 +56,7 @@ if FORM == "viper":
 viper cross linearise sums sums12
 viper_extremes sums12_extremes sums_extremes sums_lut sums_lut_extremes
 viper_filter biquad goertzel
+viper_velocity velocity
 viper_root rms12 rms_q
 """
 elif FORM == "asm_thumb":
@@ -65,6 +65,7 @@ thumb rms12 rms_q sums_lut sums_lut_extremes
 thumb_codes sums sums_extremes
 thumb_codes12 sums12 sums12_extremes
 thumb_mains biquad cross goertzel linearise
+thumb_velocity velocity
 """
 PLACES += """\
 design BIQUAD_COEF_WORDS BIQUAD_STATE_WORDS CROSS_WORDS GOERTZEL_COEF_WORDS GOERTZEL_STATE_WORDS

@@ -1,4 +1,4 @@
-"""The velocity filter in viper, on every chip.
+"""The velocity filter in viper, for chips without assembler.
 
 As viper.py, to which see for how integers of 32 and 64 bits are kept apart. State words are
 loaded with their sign restored, because a viper load of 32 bits is zero-extended on a 64-bit PC:

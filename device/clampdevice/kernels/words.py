@@ -5,7 +5,7 @@ the words of the other kernels are in design.py. Reading allocates: once a windo
 """
 
 ACC_WORDS = 8
-VELOCITY_STATE_WORDS = 8  # kept here, since what designs the filter leaves
+VELOCITY_STATE_WORDS = 10  # kept here, since what designs the filter leaves
 LUT_FRAC_BITS = 2  # of the entries of a table, see `clampdevice.linear`
 
 
