@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import subprocess
@@ -180,11 +181,51 @@ def test_sqlite_and_payloads_alone(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "keep the topic, too" in capsys.readouterr().err
 
 
+def sqlite_of(path: Path, rows: list[tuple[str, Any]]) -> list[str]:
+    """A subscriber's SQLite file, and the command line that verifies it."""
+    write_side_file(path.with_name("made.jsonl"), [made_record(n) for n in range(10)])
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.execute("CREATE TABLE items (topic, payload)")
+        db.executemany("INSERT INTO items VALUES (?, ?)", rows)
+    made = str(path.with_name("made.jsonl"))
+    return ["verify", "--subscriber", str(path), "--made", made]
+
+
+def test_what_carries_no_items_need_not_be_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows: list[tuple[str, Any]] = [(f"{TOPIC}/data", json.dumps(data(n))) for n in range(10)]
+    path = tmp_path / "kept #1.db"
+    assert cli.main(sqlite_of(path, [(f"{TOPIC}/availability", b"online"), *rows])) == 0
+    assert "10 items made, 10 kept" in capsys.readouterr().out
+    path.unlink()
+    assert cli.main(sqlite_of(path, [*rows, (f"{TOPIC}/data", b"{")])) == 2
+    assert f"{path}, row 11: not as docs/topics.md says" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", [100, 8192 - 1, 65536])
+def test_a_damaged_sqlite_file_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], size: int
+) -> None:
+    """A header alone, not quite two pages, and rows that end somewhere."""
+    path = tmp_path / "kept.db"
+    rows = [(f"{TOPIC}/data", json.dumps(data(n % 10))) for n in range(2000)]
+    line = sqlite_of(path, rows)
+    content = path.read_bytes()
+    assert len(content) > 2 * size
+    path.write_bytes(content[:size])
+    assert cli.main(line) == 2
+    said = capsys.readouterr().err
+    assert f"{path}: cannot be read as SQLite: " in said
+    assert len(said.splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("kept", "made", "said"),
     [
         ("no json", "good", "line 1: not JSON"),
         ('{"topic": "a/b/data", "payload": {"seq": 4}}', "good", "line 1: not as docs/topics.md"),
+        ('{"topic": "a/b/data", "payload": "{"}', "good", "line 1: not as docs/topics.md"),
         ("", "none", "no made.jsonl there"),
         ("", "junk", "no side file of a device"),
     ],

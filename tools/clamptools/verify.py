@@ -269,15 +269,21 @@ def read(path: Path) -> Iterator[Message]:
 
 
 def _rows(path: Path) -> Iterator[tuple[str, str, Any]]:
-    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
-        tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master")]
-        for table in tables:
-            columns = {row[1] for row in db.execute(f'PRAGMA table_info("{table}")')}
-            if {"topic", "payload"} <= columns:
-                rows = db.execute(f'SELECT rowid, topic, payload FROM "{table}" ORDER BY rowid')
-                for number, topic, payload in rows:
-                    yield f"row {number}", topic, json.loads(payload)
-                return
+    address = f"{path.absolute().as_uri()}?mode=ro"
+    try:
+        with contextlib.closing(sqlite3.connect(address, uri=True)) as db:
+            tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master")]
+            for table in tables:
+                columns = {row[1] for row in db.execute(f'PRAGMA table_info("{table}")')}
+                if {"topic", "payload"} <= columns:
+                    chosen = f'SELECT rowid, topic, payload FROM "{table}" ORDER BY rowid'
+                    for number, topic, payload in db.execute(chosen):
+                        yield f"row {number}", topic, payload
+                    return
+    except sqlite3.Error as error:
+        raise UserError(
+            f"{path}: cannot be read as SQLite: {error}; copy it again when its writer is done"
+        ) from error
     raise UserError(f"{path}: no table has the columns topic and payload")
 
 
@@ -292,24 +298,21 @@ def _lines(path: Path) -> Iterator[tuple[str, str, Any]]:
                 raise UserError(f"{path}, line {number}: not JSON: {error}") from error
             place = f"line {number}"
             if isinstance(content, dict) and "topic" in content:
-                payload = content.get("payload")
-                yield (
-                    place,
-                    content["topic"],
-                    (json.loads(payload) if isinstance(payload, str) else payload),
-                )
+                yield place, content["topic"], content.get("payload")
             else:
                 yield place, "", content
 
 
 def _messages(topic: str, payload: Any) -> Iterator[Message]:  # noqa: ANN401 - JSON
-    """The items of one message; none of a topic that carries no items."""
+    """The items of one message, text or read already; none of a topic that carries no items."""
     device, kind = "", ""
     if topic:
         *_above, device, kind = topic.split("/")
         if kind not in _KINDS:
             return
         device = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), device)
+    if isinstance(payload, (str, bytes)):
+        payload = json.loads(payload)
     for content in payload if isinstance(payload, list) else [payload]:
         own = kind or ("event" if "kind" in content else "data")
         yield Message(device, own, {**content, "boot": content["boot"], "seq": content["seq"]})
