@@ -85,8 +85,8 @@ class RecordPlan:
         self._layout = tuple(step[1:] for _key, features in channels for step in features)
         self._struct = struct.Struct(values.format_of(self._layout))
         self._missing = tuple(_missing(code) for code, _mult, _exp in self._layout)
-        # Seldom one of these is among the numbers, of whichever place.
-        self._marks = frozenset(self._missing)
+        # Seldom one of these is among the numbers, of whichever place; NaN of a float never is.
+        self._marks = tuple({mark for mark in self._missing if mark == mark})
         mults = tuple(mult for _code, mult, _exp in self._layout)
         self._mults = mults if any(mult != 1 for mult in mults) else None
         self._divisors = tuple(10 ** max(0, -exp) for _code, _mult, exp in self._layout)
@@ -119,10 +119,11 @@ class RecordPlan:
                 flat[place] = None if number != number else number
             else:
                 flat[place] = number * mult
-        if not self._marks.isdisjoint(raw):
-            for place, (number, missing) in enumerate(zip(raw, self._missing, strict=True)):
-                if number == missing:
-                    flat[place] = None
+        for mark in self._marks:
+            if mark in raw:
+                for place, (number, missing) in enumerate(zip(raw, self._missing, strict=True)):
+                    if number == missing:
+                        flat[place] = None
         return flat
 
     def numbers(self, data: bytes) -> Numbers:

@@ -120,7 +120,7 @@ class Feed:
             # Nobody may pass over them: all readers take them from the store.
             tail.clear()
             self._floor = new[-1].id
-        if len(tail) > 2 * TAIL_ITEMS:
+        if len(tail) > TAIL_ITEMS + TAIL_ITEMS // 8:  # not moved at each commit
             self._floor = tail[-TAIL_ITEMS - 1].id
             del tail[:-TAIL_ITEMS]
         self.published += len(new)
