@@ -29,8 +29,11 @@ class Authority:
             "-addext", "keyUsage=critical,keyCertSign,cRLSign",
         )  # fmt: skip
 
-    def issue(self, name: str, host: str = "") -> tuple[Path, Path]:
-        """A certificate and its key, for an IP address or DNS name if `host` is given."""
+    def issue(self, name: str, host: str = "", days: int = 30) -> tuple[Path, Path]:
+        """A certificate and its key, for an IP address or DNS name if `host` is given.
+
+        With 0 `days` it has expired. The same name again replaces the files.
+        """
         certificate, key = self._folder / f"{name}.pem", self._folder / f"{name}.key"
         request, extra = self._folder / f"{name}.csr", self._folder / f"{name}.ext"
         kind = "IP" if host.replace(".", "").isdigit() else "DNS"
@@ -39,7 +42,7 @@ class Authority:
         self._call("req", *self._new_key(key), "-subj", f"/CN={name}", "-out", str(request))
         self._call(
             "x509", "-req", "-in", str(request), "-CA", str(self.certificate),
-            "-CAkey", str(self._key), "-CAcreateserial", "-days", "30",
+            "-CAkey", str(self._key), "-CAcreateserial", "-days", str(days),
             "-extfile", str(extra), "-out", str(certificate),
         )  # fmt: skip
         return certificate, key

@@ -65,6 +65,11 @@ class Subscriber:
         async with asyncio.timeout(timeout_s):
             await self._marked.wait()
 
+    async def publish(self, topic: str, payload: object) -> None:
+        """Publishes JSON, as a platform that asks for something."""
+        assert self._client is not None
+        await self._client.publish(topic, json.dumps(payload), qos=1)
+
     def on(self, end: str) -> list[Message]:
         """Messages whose topic ends so."""
         return [each for each in self.messages if each.topic.endswith(end)]
@@ -91,14 +96,25 @@ class Subscriber:
 
 @contextlib.asynccontextmanager
 async def subscribed(
-    port: int, pattern: str = "#", *, session: str | None = None, v5: bool = True
+    port: int,
+    pattern: str = "#",
+    *,
+    session: str | None = None,
+    v5: bool = True,
+    login: tuple[str, str] | None = None,
 ) -> AsyncIterator[Subscriber]:
-    """A subscriber at QoS 1; with `session` its subscription outlives the connection."""
+    """A subscriber at QoS 1; with `session` its subscription outlives the connection.
+
+    `login` is a user's name and password.
+    """
+    username, password = login or (None, None)
     protocol = aiomqtt.ProtocolVersion.V5 if v5 and session is None else None
     client = aiomqtt.Client(
         "127.0.0.1",
         port,
         identifier=session,
+        username=username,
+        password=password,
         protocol=protocol or aiomqtt.ProtocolVersion.V311,
         clean_session=None if protocol else session is None,
     )

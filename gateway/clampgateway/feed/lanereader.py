@@ -48,6 +48,11 @@ class LaneReader:
 
     # --- live -----------------------------------------------------------------------------------
 
+    @property
+    def behind(self) -> int:
+        """Ids that the live lane has not come to: without a connection, all that is new."""
+        return max(0, self._feed.last_id - self.lanes.taken)
+
     def connected(self) -> None:
         """A connection came up: what has no answer of the last one and all that is new since."""
         self.lanes.lost()

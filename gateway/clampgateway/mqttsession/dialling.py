@@ -131,6 +131,11 @@ def _advice(broker: Broker) -> str:
     advice = ""
     if broker.tls is not None and broker.tls.cert is None:
         advice += "; one that asks for a certificate needs `cert_file` and `key_file`"
+    elif broker.tls is not None:
+        advice += (
+            "; it may not believe the certificate in `cert_file`, which must be of an authority "
+            "that it knows and not expired"
+        )
     if broker.protocol == "5":
         advice += f"; {reasons.ADVICE[reasons.WRONG_VERSION]}"
     return advice

@@ -310,7 +310,7 @@ class MqttBridge:
             "late": counts["late"],
             "condensed": counts["condensed"],
             "waiting": lanes.open,
-            "backlog": lanes.backlog,
+            "backlog": lanes.backlog + self._reader.behind,
             "deferred": sum(each.items for each in lanes.ranges if not each.topic),
             "parked": sum(each.items for each in parked),
             "parked_topics": _by_topic(parked),
