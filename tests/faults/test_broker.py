@@ -6,7 +6,6 @@ Truth is what was committed. Subscribers are real and apart from the code under 
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import statistics
 import time
@@ -14,11 +13,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import aiomqtt
 import pytest
 
 from support import readings
-from support.bridging import BASE, Name, bridged, left, names, record, running
+from support.bridging import BASE, bridged, contents, left, names, record, replay_holes, running
 from support.faulttable import FaultTable
 from support.gateway_parts import GatewayParts, describe_payloads, until
 from support.mosquitto import Mosquitto
@@ -171,45 +169,14 @@ def test_1_the_broker_comes_and_goes(
                     # What the broker forgot, and what nobody heard, is asked for again.
                     await until(lambda: bridge.stats()["connected"], "a connection", 20)
                 await until(lambda: not left(bridge), "all of it", 20)
-                await _replay_holes(broker.port, seen, ("aaa", "bbb"), total)
+                await replay_holes(broker.port, seen, ("aaa", "bbb"), total)
         found = names(seen)
         expected = {(d, 17, seq) for d in ("aaa", "bbb") for seq in range(1, total + 1)}
         lost = len(expected - set(found))
         faults.add("broker stopped or killed, 6 times", rounds, lost, 0)
-        contents: dict[Name, set[str]] = {}
-        for each in seen.messages:
-            if each.topic.endswith(("/data", "/history")):
-                content = each.content
-                for one in [content] if isinstance(content, dict) else content:
-                    name = (each.topic.split("/")[2], one["boot"], one["seq"])
-                    contents.setdefault(name, set()).add(json.dumps(one))
-        assert all(len(each) == 1 for each in contents.values()), "again, but the same"
+        assert all(len(each) == 1 for each in contents(seen).values()), "again, but the same"
 
     asyncio.run(scenario())
-
-
-async def _replay_holes(
-    port: int, seen: Subscriber, devices: Iterable[str], last: int
-) -> dict[str, list[list[int]]]:
-    """Asks for every hole, as a platform does, and takes in what comes; returns the missing."""
-    missing: dict[str, list[list[int]]] = {}
-    async with subscribed(port, f"{BASE}/#") as now:
-        async with aiomqtt.Client("127.0.0.1", port) as client:
-            for device in devices:
-                known = {seq for d, _boot, seq in names(seen) if d == device}
-                holes = [n for n in range(1, last + 1) if n not in known]
-                if not holes:
-                    continue
-                request = {"id": f"h-{device}", "boot": 17, "first": holes[0], "last": holes[-1]}
-                await client.publish(f"{BASE}/{device}/cmd/replay", json.dumps(request), qos=1)
-                topic = f"{device}/cmd/replay/result"
-                await until(lambda: now.on(topic), "the answer", 20)  # noqa: B023
-                answer = now.on(topic)[0].content
-                assert answer["ok"]
-                missing[device] = answer["missing"]
-        await now.caught_up()
-    seen.messages += now.messages
-    return missing
 
 
 def test_6_what_a_killed_broker_forgot_is_replayed(
@@ -239,7 +206,7 @@ def test_6_what_a_killed_broker_forgot_is_replayed(
                     await until(lambda: ("aaa", 17, total + 1) in names(seen), "the next one")
                 forgotten = total + 1 - len(names(seen))
                 assert forgotten == total, "this broker forgot nothing: nothing was shown"
-                missing = await _replay_holes(broker.port, seen, ["aaa"], total + 1)
+                missing = await replay_holes(broker.port, seen, ["aaa"], total + 1)
                 assert missing == {"aaa": []}
                 recovery_s = time.monotonic() - begun_s
         found = names(seen)
