@@ -16,6 +16,7 @@ class Clock:
         self._ticks_us = ticks_us
         self._last = self.ticks()
         self._total_us = 0
+        self._ms = self._rest_us = 0  # whole ms, and what has come since
         self._utc_offset_ms = 0
 
     def ticks(self) -> int:
@@ -25,12 +26,23 @@ class Clock:
     def now_us(self) -> int:
         """Microseconds since this clock was made, never decreasing."""
         ticks = self.ticks()
-        self._total_us += (ticks - self._last) & _MASK
+        spent_us = (ticks - self._last) & _MASK
         self._last = ticks
+        self._total_us += spent_us
+        self._rest_us += spent_us
         return self._total_us
 
     def now_ms(self) -> int:
-        return self.now_us() // 1000
+        """Whole milliseconds of `now_us`, counted on their own: a number that takes no heap.
+
+        The quotient of a number on the heap is one too, and all that is reckoned with it.
+        """
+        self.now_us()
+        if self._rest_us >= 1000:
+            ms = self._rest_us // 1000
+            self._ms += ms
+            self._rest_us -= 1000 * ms
+        return self._ms
 
     def learn_utc(self, utc_ms: int) -> None:
         """Note UTC as the gateway told it (0: it does not know); for display only."""

@@ -12,7 +12,8 @@ which is tried once a second; nothing of this stops another source.
 
 from array import array
 
-from clampdevice.frameclock import TICKS_MASK, FrameClock, ticks_diff
+from clampdevice.frameclock import FrameClock
+from clampdevice.ticks import TICKS_MASK, ticks_diff
 
 RING_MS = 450
 BLOCK_FRAMES = 128

@@ -10,8 +10,8 @@ Times are ticks, microseconds modulo 2**30. In `observe` numbers stay below 2**3
 keep them off the heap, while looks are less than 20 ms apart; beyond they are right, too.
 """
 
-TICKS_MASK = 0x3FFFFFFF
-_HALF = 0x20000000
+from clampdevice.ticks import TICKS_MASK, ticks_diff
+
 _FRAC_BITS = 16
 _FRAC_MASK = 0xFFFF
 _FIRST_SPAN_US = 1 << 17
@@ -20,11 +20,6 @@ _LAST_SPAN_US = 1 << 24
 _UNKNOWN_PPM = 50000
 _DRIFT_PPM = 20
 _GOOD_PPM = 200
-
-
-def ticks_diff(end: int, start: int) -> int:
-    """`end` - `start` of two ticks, signed."""
-    return ((end - start + _HALF) & TICKS_MASK) - _HALF
 
 
 class FrameClock:

@@ -108,17 +108,16 @@ class Link:
             except WireError:
                 self.rx_bad += 1
                 continue
-            now_us = self._clock.now_us()
-            self._heard_ms = now_us // 1000
+            self._heard_ms = now_ms = self._clock.now_ms()
             if name == "Ack" and self.ready:
                 for boot, first, last in message.ranges:
                     self._spool.ack(boot, first, last)
                     if self.below is not None:
                         self.below.ack(boot, first, last)
             elif name == "Time":
-                self._took_time(message, now_us)
+                self._took_time(message, self._clock.now_us())
             elif name == "Welcome":
-                self._took_welcome(message, now_us // 1000)
+                self._took_welcome(message, now_ms)
             elif name == "Command":
                 self._took_command(message)
             else:

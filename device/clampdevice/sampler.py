@@ -10,6 +10,8 @@ window of the same moment, whatever the order in which their blocks come. What a
 waits in the source's ring.
 """
 
+from clampdevice.ticks import ticks_diff
+
 _RATE_BITS = 16
 _PERIOD_BITS = 12
 _SLIP_FRAMES = 8  # a correction beyond this is no drift: something was lost unsaid
@@ -165,7 +167,7 @@ class Sampler:
     def _hold_to_clock(self) -> None:
         """Moves the window's end by whole frames when count and clock part by more than one."""
         ahead = self._left - self._missing - self._frames
-        off_us = self._block_end_us - self._end_us + self._us(ahead)
+        off_us = ticks_diff(self._block_end_us, self._end_us) + self._us(ahead)
         frames = (abs(off_us) << _PERIOD_BITS) // self._period_q
         if frames:
             if frames > _SLIP_FRAMES:

@@ -26,6 +26,7 @@ class Later(clock.Clock):
     def __init__(self, ticks_us) -> None:  # noqa: ANN001 - a callable
         super().__init__(ticks_us)
         self._total_us = 1000000 * SECONDS
+        self._ms = 1000 * SECONDS
 
 
 apps = []

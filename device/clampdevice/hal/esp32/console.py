@@ -12,7 +12,7 @@ Ref: MicroPython ports/esp32/mphalport.c (mp_hal_stdio_poll, mp_hal_stdout_tx_st
 
 import select
 
-from clampdevice.frameclock import ticks_diff
+from clampdevice.ticks import ticks_diff
 
 FIFO_BYTES = 120  # of 128, for a start bit that is not out yet
 UART_TX_BYTES = 512

@@ -5,7 +5,7 @@ and with it off. What is counted is slots without a sample, from the grid of the
 a source by DMA, frames lost.
 """
 
-from clampdevice.frameclock import ticks_diff
+from clampdevice.ticks import ticks_diff
 
 
 class FlashCost:

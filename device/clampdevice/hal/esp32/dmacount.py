@@ -13,7 +13,8 @@ ports/esp32/machine_i2s.c (DMA_BUF_LEN_IN_I2S_FRAMES, on_recv_q_ovf = NULL); ESP
 guide, "Concurrency Constraints for Flash on SPI1".
 """
 
-from clampdevice.frameclock import TICKS_MASK, FrameClock, ticks_diff
+from clampdevice.frameclock import FrameClock
+from clampdevice.ticks import TICKS_MASK, ticks_diff
 
 BUFFER_FRAMES = 256
 # Both clocks come from one crystal; the divider of the I2S clock has a fraction of its own.

@@ -20,9 +20,9 @@ zero data out of step) and 957471 (PCM1860: no system clock needed from 8 kHz on
 import select
 from array import array
 
-from clampdevice.frameclock import TICKS_MASK, ticks_diff
 from clampdevice.hal.esp32.dmacount import BUFFER_FRAMES, DmaCount
 from clampdevice.hal.esp32.fast import offset_binary
+from clampdevice.ticks import TICKS_MASK, ticks_diff
 
 SLOTS = 2
 BITS = 16

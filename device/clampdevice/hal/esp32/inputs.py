@@ -12,7 +12,7 @@ machine.Counter.rst.
 
 from array import array
 
-from clampdevice.frameclock import TICKS_MASK, ticks_diff
+from clampdevice.ticks import TICKS_MASK, ticks_diff
 
 EDGES = 64  # a power of two
 

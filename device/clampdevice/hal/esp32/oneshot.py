@@ -6,9 +6,9 @@ Takes ADC objects and imports nothing of the chip.
 
 from array import array
 
-from clampdevice.frameclock import ticks_diff
 from clampdevice.hal.esp32.calibrate import Line, Pairs, measured, provisional
 from clampdevice.hal.esp32.chips import check_bias
+from clampdevice.ticks import ticks_diff
 
 # How long a pin is heard at start: five periods of 50 Hz and six of 60 Hz, so that the mean is the
 # bias whatever current flows; some 700 pairs.

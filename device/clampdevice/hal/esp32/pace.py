@@ -8,7 +8,7 @@ slots without a sample. All of it is counted; nothing is filled in.
 
 from math import sqrt
 
-from clampdevice.frameclock import TICKS_MASK, ticks_diff
+from clampdevice.ticks import TICKS_MASK, ticks_diff
 
 # One slot in 50 may be missed, and four at a time, without being told as lost. A missing sample
 # takes at most its own square out of a mean square, so a share p of them, however they fall with

@@ -8,9 +8,9 @@ is part of the uncertainty, see `pace`. What a frame is made of is the scanner's
 
 from array import array
 
-from clampdevice.frameclock import TICKS_MASK, ticks_diff
 from clampdevice.hal.esp32.framering import FrameRing
 from clampdevice.hal.esp32.pace import Pacer, period_for
+from clampdevice.ticks import TICKS_MASK, ticks_diff
 
 RING_MS = 450
 BLOCK_MS = 20

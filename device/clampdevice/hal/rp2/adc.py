@@ -12,8 +12,9 @@ that any stall of the CPU is survived that the ring survives.
 
 from clampdevice.hal.rp2.chips import ADC_CLOCK_HZ
 from clampdevice.hal.rp2.converter import CONVERSION_CYCLES, OVER, Converter
-from clampdevice.hal.rp2.fast import TICKS_MASK, extremes, ticks_diff
+from clampdevice.hal.rp2.fast import extremes
 from clampdevice.hal.rp2.ring import SEGMENT_SAMPLES, StampedRing
+from clampdevice.ticks import TICKS_MASK, ticks_diff
 
 # What the temperature sensor gives between -100 and 150 degrees, at 3.3 V (0.706 V at 27 degrees,
 # -1.721 mV a degree; RP2040 datasheet 4.9.5). The bias of a transformer lies far above.

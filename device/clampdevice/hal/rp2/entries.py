@@ -16,10 +16,10 @@ or a cut INT1 is an OSError from `take` until the sensor is back, which is tried
 
 from array import array
 
-from clampdevice.hal.rp2.fast import TICKS_MASK, ticks_diff
 from clampdevice.hal.rp2.fastentries import entries
 from clampdevice.hal.rp2.ring import StampedRing
 from clampdevice.hal.rp2.stamprate import StampRate
+from clampdevice.ticks import TICKS_MASK, ticks_diff
 
 WATERMARK = 4
 RING_MS = 450

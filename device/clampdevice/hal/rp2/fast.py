@@ -1,16 +1,6 @@
-"""What runs once a block and more: plain forms, and the compiled ones where there are any.
+"""What runs once a block and more: plain forms, and the compiled ones where there are any."""
 
-Times are ticks: microseconds modulo 2**30, small integers on the chip, where every number from
-2**30 on is an object on the heap. Differences are good for 8.9 minutes either way.
-"""
-
-TICKS_MASK = 0x3FFFFFFF
-_HALF = 0x20000000
-
-
-def ticks_diff(end: int, start: int) -> int:
-    """`end` - `start` of two ticks, signed; either may be any time in microseconds, too."""
-    return ((end - start + _HALF) & TICKS_MASK) - _HALF
+from clampdevice.ticks import TICKS_MASK
 
 
 def extremes(buf, first: int, n: int, stride: int) -> int:
@@ -25,8 +15,8 @@ def ticks_at(words, index: int) -> int:
 
 
 try:
-    from clampdevice.hal.rp2.fast_viper import extremes, ticks_at, ticks_diff
+    from clampdevice.hal.rp2.fast_viper import extremes, ticks_at
 except ImportError:
     pass  # CPython, in tests
 
-__all__ = ("TICKS_MASK", "extremes", "ticks_at", "ticks_diff")
+__all__ = ("extremes", "ticks_at")

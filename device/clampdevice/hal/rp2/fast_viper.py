@@ -23,9 +23,3 @@ def extremes(buf: ptr16, first: int, n: int, stride: int) -> int:
 @micropython.viper
 def ticks_at(words: ptr32, index: int) -> int:
     return int(words[index]) & 0x3FFFFFFF
-
-
-@micropython.viper
-def ticks_diff(end: int, start: int) -> int:
-    # What is handed over as an object is cut to a word, so nothing here touches the heap.
-    return ((end - start + 0x20000000) & 0x3FFFFFFF) - 0x20000000

@@ -10,7 +10,7 @@ edges come only if its state, its events or its role need them.
 
 from array import array
 
-from clampdevice.hal.rp2.fast import TICKS_MASK, ticks_diff
+from clampdevice.ticks import TICKS_MASK, ticks_diff
 
 EDGES = 64  # a power of two
 # Edges carry their time; the ring of them is what must not fill: with contacts, and with pulses.

@@ -4,7 +4,7 @@ Owns the period and what follows from it: durations, and how many periods a time
 of rings or losses; the caller says which stamps are in step with the sensor.
 """
 
-from clampdevice.hal.rp2.fast import ticks_diff
+from clampdevice.ticks import ticks_diff
 
 _FIRST_SPAN_US = 1 << 17
 _LAST_SPAN_US = 1 << 24

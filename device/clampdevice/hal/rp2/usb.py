@@ -12,7 +12,7 @@ while a packet waits for the host.
 import select
 
 from clampdevice.hal.rp2.chips import USB_DPRAM
-from clampdevice.hal.rp2.fast import ticks_diff
+from clampdevice.ticks import ticks_diff
 
 PACKET = 64
 CHUNK = 256
