@@ -23,6 +23,9 @@ db.execute("CREATE TABLE IF NOT EXISTS known (device, boot, first, last)")
 
 def keep(topic: str, payload: bytes) -> None:
     device, _, kind = topic.removeprefix(BASE + "/").partition("/")
+    if not payload:  # the device was removed: its newest power-up is over, too
+        heads[device] = TO_THE_END, 0
+        return
     content = json.loads(payload)
     if kind == "ledger":
         heads[device] = content["boot"], content["last"] + 1

@@ -9,10 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import secrets
 import signal
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from clampgateway import api, logs, parts
@@ -23,30 +21,25 @@ from clampgateway.descriptions import Descriptions
 from clampgateway.devices import Devices
 from clampgateway.feed import BridgeContext, Feed
 from clampgateway.health import Health, LoopErrors, LoopLag, Progress
-from clampgateway.kernelclock import RESTORED_FROM, KernelClock, steady_us, wall_ms
 from clampgateway.ledger import LedgerKeeper
 from clampgateway.ledger.keeper import LedgerStore
-from clampgateway.link import Links, keptclocks
+from clampgateway.link import Links
 from clampgateway.memory import Reserve
 from clampgateway.model import GatewayError
+from clampgateway.removals import Removals
 from clampgateway.sdnotify import Notifier
 from clampgateway.shutdown import Shutdown
+from clampgateway.starting import make_folder, own_id, utc_clock
 from clampgateway.store import Dating, Store
 from clampgateway.supervisor import Supervisor
-from clampgateway.utcclock import UtcClock
 from clampwire.version import __version__
 
 log = logging.getLogger(__name__)
 
 STORE_FILE = "store.db"
-ID_FILE = "gateway.id"
 RECENT_EVENTS = 50
 TICK_S = 0.5
 STATUS_S = 10.0
-
-
-class StartError(GatewayError):
-    """The gateway cannot start here; the text says what is in the way."""
 
 
 def main(config: Config, env: Mapping[str, str] = os.environ) -> int:
@@ -82,7 +75,7 @@ class Gateway:
     def __init__(self, config: Config, repeats: logs.RepeatFilter, env: Mapping[str, str]) -> None:
         self._config = config
         self._repeats = repeats
-        self._state_dir = _make_folder(config.state_dir)
+        self._state_dir = make_folder(config.state_dir)
         self._id = config.gateway.id or own_id(self._state_dir)
         self._notifier = Notifier(env)
         mono_us = system_clocks().mono_us
@@ -95,7 +88,7 @@ class Gateway:
             kept.retention_h,
         )
         self._store = store
-        self._utc = _utc_clock(store, trusted=config.gateway.trust_clock)
+        self._utc = utc_clock(store, trusted=config.gateway.trust_clock)
         clocks = system_clocks()._replace(utc_ms=self._utc.utc_ms, era=lambda: self._utc.era)
         self._thread = StoreThread(store)
         self._devices = Devices()
@@ -124,6 +117,10 @@ class Gateway:
             eras=self._utc.news,
             dating=self._dating,
         )
+        # Before anybody watches: what was removed before the start is not there.
+        self._removals = Removals(
+            store, self._thread, self._committer, self._devices, self._links.connected_at
+        )
         self._supervisor = Supervisor(self._mono, on_memory=self._reserve.give)
         self._lag = LoopLag(TICK_S, self._mono)
         self._progress = Progress(self._mono)
@@ -141,6 +138,7 @@ class Gateway:
             ),
             lambda: self._committer.redelivered_by,
             clocks.utc_ms,
+            self._devices,
         )
         context = BridgeContext(
             site=config.gateway.site,
@@ -154,6 +152,8 @@ class Gateway:
             read_ids=self._thread.read_ids,
             command=self._links.command,
             ledger=self._ledger,
+            assigned=store.assigned,
+            removals=self._removals,
         )
         self._bridges = {part.name: _bridge(part, context) for part in config.bridges}
         self._health = self._build_health()
@@ -223,6 +223,7 @@ class Gateway:
             stats=self.stats,
             release=self._release,
             command=self._links.command,
+            remove=self._removals.remove,
             ledger=self._ledger.read,
             mono=self._mono,
             token=api.own_token(self._state_dir),
@@ -279,6 +280,7 @@ class Gateway:
             "clock": dict(self._utc.stats()),
             "sources": {name: source.stats() for name, source in self._sources.items()},
             "links": self._links.stats(),
+            "removals": self._removals.stats(),
             "committer": self._committer.stats(),
             "store": self._store.stats(),
             "feed": self._feed.stats(),
@@ -322,40 +324,6 @@ class Gateway:
         reasons = "; ".join(f"{reason.part}: {reason.text}" for reason in report.reasons)
         text = f"{online} of {len(self._devices)} devices online, {report.status}"
         return (f"{text}: {reasons}" if reasons else text).replace("\n", " ")
-
-
-def _utc_clock(store: Store, *, trusted: bool) -> UtcClock:
-    kernel = KernelClock(wall_ms, restored_from=() if trusted else RESTORED_FROM)
-    seen_ms = 0 if trusted else keptclocks.seen_ms(store.clocks())
-    power_up = system_clocks().power_up
-    return UtcClock(steady_us, wall_ms, kernel, power_up, store.eras(), seen_ms)
-
-
-def own_id(state_dir: Path) -> str:
-    """This gateway's id, made at first start: host names repeat where cards are copied."""
-    path = state_dir / ID_FILE
-    try:
-        found = path.read_text("ascii").strip()
-    except FileNotFoundError:
-        found = ""
-    except (OSError, ValueError) as error:
-        raise StartError(f"{path} cannot be read: {error}") from error
-    if not found:
-        found = f"gw-{secrets.token_hex(4)}"
-        path.write_text(found + "\n", "ascii")
-    return found
-
-
-def _make_folder(folder: Path) -> Path:
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise StartError(
-            f"state folder {folder} cannot be made ({error.strerror}): set gateway.state_dir"
-        ) from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise StartError(f"state folder {folder} cannot be written: set gateway.state_dir")
-    return folder
 
 
 def _bridge(part: Part, context: BridgeContext) -> Any:  # noqa: ANN401 - each has its own type

@@ -13,17 +13,16 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, TypeVar
+from functools import partial
+from typing import NamedTuple
 
 from clampgateway.feed import Feed
 from clampgateway.memory import Reserve
 from clampgateway.model import Item, Parked, Stored
-from clampgateway.store import Dating, Store, StoreError
+from clampgateway.store import Dating, StoreError, StoreThread
 from clampgateway.utcclock import Era
 
 _log = logging.getLogger(__name__)
-_T = TypeVar("_T")
 
 INTERVAL_S = 0.25
 INTERVAL_MAX_S = 1.0
@@ -32,8 +31,6 @@ EAGER_ITEMS = 1000
 BATCH_ITEMS = 4000
 QUEUE_ITEMS = 20_000
 CURSORS_S = 1.0
-# Ids that are looked at in one go for those of one device: some milliseconds.
-READ_IDS = 20_000
 # How often what is old is looked for, and the pause between two steps while there is some.
 UPKEEP_S = 10.0
 UPKEEP_BUSY_S = 0.1
@@ -41,67 +38,13 @@ RETRY_FIRST_S = 0.1
 RETRY_MOST_S = 2.0
 
 OnCommit = Callable[[list[Item]], None]
-Description = tuple[str, int, Sequence[bytes]]
-
-
-class StoreThread:
-    """The one thread that uses the store once the loop runs."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        self._executor = ThreadPoolExecutor(1, "store")
-
-    async def run(self, function: Callable[..., _T], *args: object) -> _T:
-        """Call `function` in the store's thread, after what was asked before."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, function, *args)
-
-    async def read_after(self, after: int, limit: int) -> list[Stored]:
-        """See Store.read_after."""
-        return await self.run(self.store.read_after, after, limit)
-
-    async def read_range(
-        self, device: str, boot: int, first: int, last: int, after_seq: int, limit: int
-    ) -> list[Stored]:
-        """See Store.read_range."""
-        return await self.run(self.store.read_range, device, boot, first, last, after_seq, limit)
-
-    async def read_ids(
-        self, device: str, kinds: int, after_id: int, up_to_id: int, limit: int
-    ) -> list[Stored]:
-        """See Store.read_ids. Commits go on between its steps: few of many items may be meant."""
-        found: list[Stored] = []
-        while after_id < up_to_id and len(found) < limit:
-            end = min(up_to_id, after_id + READ_IDS)
-            left = limit - len(found)
-            found += await self.run(self.store.read_ids, device, kinds, after_id, end, left)
-            after_id = end
-        return found
-
-    async def save_ledger(self, rows: Sequence[tuple[str, int, bytes]], up_to_id: int) -> None:
-        """See Store.save_ledger."""
-        await self.run(self.store.save_ledger, rows, up_to_id)
-
-    async def read_ledger(
-        self, device: str | None = None, first_day: int | None = None, last_day: int | None = None
-    ) -> list[tuple[str, int, bytes]]:
-        """See Store.read_ledger."""
-        return await self.run(self.store.read_ledger, device, first_day, last_day)
-
-    async def assign(self, table: str, scope: str, key: str, lowest: int, highest: int) -> int:
-        """See Store.assign."""
-        return await self.run(self.store.assign, table, scope, key, lowest, highest)
-
-    async def close(self) -> None:
-        """Checkpoint and close the store; the thread ends."""
-        await self.run(self.store.close)
-        self._executor.shutdown()
+Note = Callable[[], None]
 
 
 class _Batch(NamedTuple):
     """What one commit writes."""
 
-    told: list[Description]
+    notes: list[Note]
     items: list[Item]
     cursors: dict[str, int]
     parked: Mapping[str, Sequence[Parked]]
@@ -140,7 +83,7 @@ class Committer:
         self._dating = dating
         self._eras: list[Era] = []
         self._queue: deque[tuple[list[Item], OnCommit]] = deque()
-        self._descriptions: list[Description] = []
+        self._notes: list[Note] = []
         self._cursors = feed.cursors()
         self._parked = feed.parked()
         self._work = asyncio.Event()
@@ -172,8 +115,27 @@ class Committer:
 
     def describe(self, device: str, crc: int, payloads: Sequence[bytes]) -> None:
         """Queue a description; it is durable before any item submitted from now on."""
-        self._descriptions.append((device, crc, payloads))
+        self.note(partial(self._thread.store.save_description, device, crc, payloads))
+
+    def note(self, write: Note) -> None:
+        """Queue a small write to the store, done before any item submitted from now on is there.
+
+        It is tried until it succeeds, so it must be one that may be done twice.
+        """
+        self._notes.append(write)
         self._work.set()
+
+    async def settled(self) -> None:
+        """Waits until all items submitted until now are committed, however long that takes."""
+        committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def on_commit(_items: list[Item]) -> None:
+            if not committed.done():
+                committed.set_result(None)
+
+        self._queue.append(([], on_commit))
+        self._work.set()
+        await committed
 
     @property
     def redelivered_by(self) -> dict[str, int]:
@@ -244,7 +206,7 @@ class Committer:
         clocks = self._clocks()
         if clocks is not None:
             await self._thread.run(self._thread.store.keep_clocks, clocks)
-        while self.pending or self._descriptions or self._moved():
+        while self.pending or self._notes or self._moved():
             await self._commit_once(retry=False)
 
     def _moved(self) -> bool:
@@ -260,17 +222,17 @@ class Committer:
                     break
                 items += submitted
                 batches += 1
-            told = len(self._descriptions)
+            noted = len(self._notes)
             cursors, parked = self._feed.cursors(), self._feed.parked()
             self._eras += self._news_of_eras()
             if self._eras:
                 self._upkeep_due_s = 0.0  # times may be wrong from now on
-            elif not items and not told and (cursors, parked) == (self._cursors, self._parked):
+            elif not batches and not noted and (cursors, parked) == (self._cursors, self._parked):
                 return
-            batch = _Batch(self._descriptions[:told], items, cursors, parked)
+            batch = _Batch(self._notes[:noted], items, cursors, parked)
             new, redelivered = await self._commit(batch, retry)
             try:
-                del self._descriptions[:told]
+                del self._notes[:noted]
                 self._cursors, self._parked = cursors, parked
                 self._took(len(items), redelivered)
                 for _ in range(batches):
@@ -296,7 +258,7 @@ class Committer:
         self.committed += items - redelivered
         self.redelivered += redelivered
         self.pending -= items
-        if not self.pending and not self._descriptions:
+        if not self.pending and not self._notes:
             self._work.clear()
         if self.pending < EAGER_ITEMS:
             self._enough.clear()
@@ -338,8 +300,8 @@ class Committer:
         """In the store's thread."""
         store = self._thread.store
         store.save_eras(eras)
-        for device, crc, payloads in batch.told:
-            store.save_description(device, crc, payloads)
+        for write in batch.notes:
+            write()
         return store.append(batch.items, batch.cursors, fences, batch.parked)
 
     def stats(self) -> dict[str, float | str]:

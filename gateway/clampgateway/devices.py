@@ -45,7 +45,17 @@ class Device:
 class Devices:
     """The registry. `watch` callbacks get (device, what) with what one of CHANGES."""
 
-    CHANGES = ("identity", "description", "online", "offline", "refused", "reading", "state")
+    CHANGES = (
+        "added",
+        "identity",
+        "description",
+        "online",
+        "offline",
+        "refused",
+        "reading",
+        "state",
+        "removed",
+    )
 
     def __init__(self) -> None:
         self._devices: dict[str, Device] = {}
@@ -62,9 +72,17 @@ class Devices:
 
     def at(self, key: str) -> Device:
         """The entry of a device, made at first sight."""
-        if key not in self._devices:
-            self._devices[key] = Device(key)
-        return self._devices[key]
+        device = self._devices.get(key)
+        if device is None:
+            device = self._devices[key] = Device(key)
+            self.changed(device, "added")
+        return device
+
+    def remove(self, key: str) -> None:
+        """Forget a device; one that comes back gets an entry of its own."""
+        device = self._devices.pop(key, None)
+        if device is not None:
+            self.changed(device, "removed")
 
     def watch(self, callback: Callable[[Device, str], None]) -> Callable[[], None]:
         """Call `callback` at every change, in the loop's thread; returns how to stop it."""

@@ -11,47 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from clampgateway.committer import Committer, StoreThread
-from clampgateway.descriptions import Descriptions
-from clampgateway.devices import Devices
-from clampgateway.feed import Feed
 from clampgateway.model import RESTAMPED, Item, Parked, Stored, restamped_range
-from clampgateway.store import Dating, Store, file
+from clampgateway.store import file
 from clampgateway.utcclock import Era
 from support.datedlog import OFFSET_MS, dating, item_of, right_ms
-from support.gateway_parts import until
+from support.gateway_parts import Ingest, committing, until
 
 
-class Bench:
+class Bench(Ingest):
     """A committer, as the gateway has it, whose clock a test holds."""
 
     def __init__(self, path: Path) -> None:
-        self.store = Store(path)
-        self.thread = StoreThread(self.store)
-        self.feed = Feed(
-            Devices(),
-            Descriptions(),
-            self.thread.read_after,
-            time.monotonic,
-            self.store.cursors(),
-            self.store.last_id(),
-            parked=self.store.parked(),
-        )
-        self.news: list[Era] = []
-        self.dating: Dating | None = None
-        self.on_dating: Callable[[], None] = lambda: None
-        self.committer = Committer(
-            self.thread, self.feed, 0.02, eras=self._take_news, dating=self._date
-        )
+        super().__init__(path)
         self.acked: list[Item] = []
-
-    def _date(self) -> Dating | None:
-        self.on_dating()
-        return self.dating
-
-    def _take_news(self) -> list[Era]:
-        news, self.news = self.news, []
-        return news
 
     def ack(self, items: list[Item]) -> None:
         """As a link does; the era of what is acknowledged must be in the file by then."""
@@ -67,14 +39,8 @@ class Bench:
 def on_bench(path: Path, work: Callable[[Bench], Awaitable[None]]) -> None:
     async def run() -> None:
         bench = Bench(path)
-        task = asyncio.create_task(bench.committer.run())
-        try:
-            async with asyncio.timeout(30):
-                await work(bench)
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            await bench.thread.close()
+        async with committing(bench), asyncio.timeout(30):
+            await work(bench)
 
     asyncio.run(run())
 
@@ -188,7 +154,7 @@ def test_what_readers_put_aside_is_as_durable_as_their_cursors(path: Path) -> No
 def test_ids_of_one_device_are_found_among_many_of_another(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clampgateway.committer.READ_IDS", 50)
+    monkeypatch.setattr("clampgateway.store.thread.READ_IDS", 50)
 
     async def work(bench: Bench) -> None:
         rare = [item_of(seq, "saw", era=1) for seq in range(0, 400, 40)]

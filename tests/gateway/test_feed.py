@@ -223,7 +223,9 @@ def test_devices_show_the_newest_record_and_count_all(tmp_path: Path) -> None:
         assert device.reading_mono == 42.0
         assert device.records == 22
         assert bench.devices.at("mill").records == 1
-        assert changes == [("lathe", "reading"), ("mill", "reading")]
+        assert changes == [
+            (key, what) for key in ("lathe", "mill") for what in ("added", "reading")
+        ]
         await bench.put(record(30))  # older than what is shown
         assert device.reading.seq == 51
         assert device.records == 23

@@ -53,8 +53,9 @@ class Bench:
         self.path = path
         self.store = Store(path, **store)
         self.thread = StoreThread(self.store)
+        self.devices = Devices()
         self.feed = Feed(
-            Devices(),
+            self.devices,
             Descriptions(()),
             self.thread.read_after,
             lambda: 0.0,
@@ -71,6 +72,7 @@ class Bench:
             LedgerStore(self.thread.read_ledger, self._save, self.thread.read_range),
             lambda: self.redelivered,
             lambda: self.now_ms,
+            self.devices,
             save_s=0.05,
             tell_s=0.02,
         )

@@ -148,7 +148,7 @@ def test_header_and_slots_show_the_record() -> None:
         )
     )
     header = {
-        "map_id": 0x4357, "map_version": 2, "test_float": 1234.5, "test_uint32": 0x12345678,
+        "map_id": 0x4357, "map_version": 3, "test_float": 1234.5, "test_uint32": 0x12345678,
         "test_int16": -12345, "test_uint64": 0x0123456789ABCDEF, "unit_kind": 1, "quality": 1,
         "flags": 0, "online": 1, "state": 3, "age": 0, "boot": 17, "seq": 81234,
         "time_s": 1_763_831_234, "time_ms": 123, "interval": 1000, "time": 1_763_831_234_123,

@@ -19,7 +19,7 @@ from clampgateway.model import (
     restamped,
     restamped_range,
 )
-from clampgateway.store import Store, ledgerrows
+from clampgateway.store import Removal, Store, ledgerrows
 
 ALL = (1 << RECORD) | (1 << EVENT) | (1 << GAP)
 
@@ -140,7 +140,7 @@ def test_what_is_parked_does_not_expire_but_may_be_dropped_for_room(path: Path) 
 
 
 def test_a_parked_range_that_is_dropped_is_told_where_it_is_looked_for(path: Path) -> None:
-    store = Store(path, quota_bytes=192 << 10)
+    store = Store(path, quota_bytes=216 << 10)
     store.append([item(seq, size=600) for seq in range(100)], {"mqtt": 0}, (0,))
     store.append([], {"mqtt": 100}, (100,), {"mqtt": [parked(41, 50)]})
     for first in range(100, 700, 40):
@@ -215,21 +215,28 @@ def spoil(path: Path) -> None:
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("version", [2, 3, 4])
 def test_a_damaged_store_goes_on_with_all_of_it(path: Path, version: int) -> None:
     store = Store(path)
     new, _ = store.append([item(seq) for seq in range(3000)], {"mqtt": 10})
     rows = [parked(3, 5)]
-    if version == 3:
+    if version > 2:
         store.append([], {"mqtt": 10}, parked={"mqtt": rows})
         store.save_ledger([("lathe", 20_000, b"a")], 10)
+    if version == 4:
+        store.remove("lathe")
+        store.removal_told("lathe", "mqtt")
     store.close()
+    facts = path.with_name(path.name + ".facts")
+    facts.unlink()  # what the damaged file itself says is enough
     db = sqlite3.connect(path)
+    if version < 4:
+        db.execute("DROP TABLE removals")
+        db.execute(f"PRAGMA user_version = {version}")
     if version == 2:
         tables = ("restamps", "restamping", "eras", "parked", "ledger")
         db.executescript("".join(f"DROP TABLE {name};" for name in tables))
         db.executescript("DROP INDEX undated; ALTER TABLE items DROP COLUMN rev; VACUUM;")
-        db.execute("PRAGMA user_version = 2")
     db.close()
     spoil(path)
     store = Store(path)
@@ -237,7 +244,9 @@ def test_a_damaged_store_goes_on_with_all_of_it(path: Path, version: int) -> Non
     there = {one.id: one for one in store.read_after(10, 99_999) if one.item.kind == RECORD}
     assert len(there) > 2500
     assert all(there[one.id] == one for one in new if one.id in there)
-    if version == 3:
+    gone = {"lathe": Removal(3000, frozenset({"mqtt"}))} if version == 4 else {}
+    assert store.removals() == gone
+    if version > 2:
         assert store.parked() == {"mqtt": rows}
         assert store.read_ledger() == [("lathe", 20_000, b"a")]
         assert store.cursor("ledger") == 10

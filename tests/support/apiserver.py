@@ -43,6 +43,8 @@ class Served:
     stats: Callable[[], dict] = dict
     commands: list[tuple[str, str, dict[str, object]]] = field(default_factory=list)
     answer: Answer | None = None
+    removed: list[str] = field(default_factory=list)
+    remove_error: Exception | None = None
     contents: list[Content] = field(default_factory=list)
     ledger_error: str = ""
     asked: list[tuple[str | None, int | None, int | None]] = field(default_factory=list)
@@ -57,6 +59,11 @@ class Served:
         if self.answer is None:
             raise LinkError(f"device {device} is not connected")
         return self.answer
+
+    async def remove(self, device: str) -> None:
+        if self.remove_error is not None:
+            raise self.remove_error
+        self.removed.append(device)
 
     async def ledger(
         self, device: str | None, first_day: int | None, last_day: int | None
@@ -74,6 +81,7 @@ class Served:
             stats=self.stats,
             release=self.release,
             command=self.command,
+            remove=self.remove,
             ledger=self.ledger,
             mono=lambda: 100.0,
             token=self.token,

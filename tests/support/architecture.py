@@ -21,9 +21,9 @@ LAYERS = (
     ("clocksync", "utcclock", "registers", "devices", "descriptions", "topics", "memory"),
     ("link", "store", "feed"),
     ("machines", "ledger", "health", "mqttsession", "committer", "supervisor", "logs", "sdnotify"),
-    ("stream",),
+    ("stream", "removals"),
     ("sources", "bridges", "api"),
-    ("parts", "shutdown"),
+    ("parts", "shutdown", "starting"),
     ("app", "__main__"),
 )
 PAIRS = {("config", "model"), ("__main__", "app")}

@@ -11,37 +11,81 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
-from clampgateway.committer import Committer, StoreThread
+from clampgateway.committer import QUEUE_ITEMS, Committer, StoreThread
 from clampgateway.descriptions import Descriptions
 from clampgateway.devices import Devices, MachineState
 from clampgateway.feed import BridgeContext, Feed
 from clampgateway.link.commands import Answer
 from clampgateway.model import Description, Identity, Item
-from clampgateway.store import Store
+from clampgateway.removals import Removals
+from clampgateway.store import Dating, Store
+from clampgateway.utcclock import Era
 from clampwire.codec import Codec
 
 SITE, GATEWAY_ID = "hall 1", "gw-7"
 
 
-class GatewayParts:
-    """What a bridge stands on, started by `running`."""
+class Ingest:
+    """A store at `path`, its feed and committer, as the gateway joins them.
 
-    def __init__(self, folder: Path, mono: Callable[[], float], utc_ms: Callable[[], int]) -> None:
-        store = Store(folder / "store.sqlite")
-        self.store = store
-        self.thread = StoreThread(store)
+    What the gateway's clock tells the committer is the test's: `news` are eras of UTC that are to
+    be kept, `dating` how items without a time are dated; `on_dating` is called when that is asked.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        mono: Callable[[], float] = time.monotonic,
+        interval_s: float = 0.02,
+        queue_items: int = QUEUE_ITEMS,
+    ) -> None:
+        self.store = Store(path)
+        self.thread = StoreThread(self.store)
         self.devices = Devices()
-        self.descriptions = Descriptions(store.descriptions())
+        self.descriptions = Descriptions(self.store.descriptions())
         self.feed = Feed(
             self.devices,
             self.descriptions,
             self.thread.read_after,
             mono,
-            store.cursors(),
-            store.last_id(),
-            parked=store.parked(),
+            self.store.cursors(),
+            self.store.last_id(),
+            parked=self.store.parked(),
         )
-        self.committer = Committer(self.thread, self.feed, 0.02)
+        self.news: list[Era] = []
+        self.dating: Dating | None = None
+        self.on_dating: Callable[[], None] = lambda: None
+        self.committer = Committer(
+            self.thread,
+            self.feed,
+            interval_s,
+            queue_items,
+            eras=self._take_news,
+            dating=self._date,
+        )
+
+    def _date(self) -> Dating | None:
+        self.on_dating()
+        return self.dating
+
+    def _take_news(self) -> list[Era]:
+        news, self.news = self.news, []
+        return news
+
+
+class GatewayParts(Ingest):
+    """What a bridge stands on, started by `running`."""
+
+    def __init__(self, folder: Path, mono: Callable[[], float], utc_ms: Callable[[], int]) -> None:
+        super().__init__(folder / "store.sqlite", mono)
+        self.connected_at: dict[str, str] = {}
+        self.removals = Removals(
+            self.store,
+            self.thread,
+            self.committer,
+            self.devices,
+            lambda key: self.connected_at.get(key, ""),
+        )
         self.asked: list[tuple[str, str, Mapping[str, object]]] = []
         self.context = BridgeContext(
             SITE,
@@ -54,6 +98,8 @@ class GatewayParts:
             self.thread.read_range,
             self.thread.read_ids,
             self._command,
+            assigned=self.store.assigned,
+            removals=self.removals,
         )
 
     async def _command(self, device: str, name: str, args: Mapping[str, object]) -> Answer:
@@ -107,12 +153,20 @@ async def running(
 ) -> AsyncIterator[GatewayParts]:
     """A store in `folder`, with its committer running; closed at the end as on SIGTERM."""
     parts = GatewayParts(folder, mono, utc_ms)
+    async with committing(parts, flush=True):
+        yield parts
+
+
+@contextlib.asynccontextmanager
+async def committing(parts: Ingest, *, flush: bool = False) -> AsyncIterator[None]:
+    """Its committer runs; at the end the store is closed, with `flush` as on SIGTERM."""
     task = asyncio.create_task(parts.committer.run())
     try:
-        yield parts
+        yield
     finally:
         await stop(task)
-        await parts.committer.flush()
+        if flush:
+            await parts.committer.flush()
         await parts.thread.close()
 
 

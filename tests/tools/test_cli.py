@@ -75,7 +75,7 @@ def test_every_action_has_help_with_an_example(
 
 def test_a_wrong_command_is_told_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert "did you mean `gateway`?" in fails(capsys, "gatway")
-    assert "commands: bench, demo, gateway" in fails(capsys, "xyz")
+    assert "commands: bench, demo, device, gateway" in fails(capsys, "xyz")
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,16 @@ def test_what_the_ledger_says_is_a_line(view: View) -> None:
     assert view.odd == 0
 
 
+def test_a_removed_device_has_no_row(view: View) -> None:
+    assert len(list(view.rows(0))) == 1
+    site, device = "shop", "d1"
+    for name in ("birth", "availability", "state", "ledger"):
+        view.took(f"clampwork/{site}/{device}/{name}", b"")
+    assert (list(view.rows(0)), view.odd) == ([], 0)
+    view.took(f"clampwork/{site}/{device}/availability", b"online")
+    assert [row.online for row in view.rows(0)] == [True]
+
+
 def test_offline_with_its_gateway(view: View) -> None:
     view.took("clampwork/shop/_gateway/g1/availability", b"offline")
     (row,) = view.rows(0)

@@ -48,6 +48,11 @@ def get(args: argparse.Namespace, path: str) -> dict[str, Any]:
     return _ask(args, "GET", path)
 
 
+def delete(args: argparse.Namespace, path: str) -> dict[str, Any]:
+    """Lets something be removed and returns the answer. Raises UserError."""
+    return _ask(args, "DELETE", path)
+
+
 def _ask(
     args: argparse.Namespace, method: str, path: str, body: str | None = None
 ) -> dict[str, Any]:

@@ -44,6 +44,7 @@ COMMANDS = {
     "demo": Command(
         "simulated machines, gateway and broker, with a live table", "clamptools.demo", "tools"
     ),
+    "device": Command("remove a device from a running gateway", "clamptools.devicecmd"),
     "gateway": Command("run the gateway, check its configuration", "clamptools.gatewaycmd"),
     "ledger": Command(
         "how complete the records of each device and day are", "clamptools.ledgercmd", "tools"

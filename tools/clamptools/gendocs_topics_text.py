@@ -22,7 +22,7 @@ unless configured. For a device:
 
 A device is online if its gateway is and it is. In names, `%`, `/`, `+`, `#` and control
 characters, and a `_` or `$` at the start, are written as `%` and two hex digits. When a device is
-removed, its retained topics are emptied.
+removed, its retained topics are emptied, after all that it sent: `removal.md`.
 
 ```sh
 mosquitto_sub -h localhost -q 1 -v -t 'clampwork/#'
@@ -45,8 +45,9 @@ mosquitto_sub -h localhost -q 1 -v -t 'clampwork/#'
   it or by `before` of a condensed record, or is still in the device, the gateway or the broker. A
   device that loses power takes what it had not delivered with it (its spool is in RAM): the next
   `boot` begins then, with a `started` event.
-- `birth` comes before the first record that needs it. All retained topics are published again at
-  every connection of the gateway, so a broker that lost them gets them back.
+- `birth` comes before the first record that needs it, except of a removed device. All retained
+  topics are published again at every connection of the gateway, so a broker that lost them gets
+  them back.
 - With MQTT 5 the broker says whether it took a message. A topic that it refuses (an access list)
   is closed: what is for it waits in the gateway, which names the topic, the reason and the count,
   and tries it with the oldest after {retry_first} s and then ever more rarely, at least every

@@ -170,6 +170,8 @@ class View:
                 content = payload.decode() if kind == "availability" else json.loads(payload)
                 view = self._devices.setdefault((site, device), DeviceView(site, device))
                 view.took(kind, content)
+            elif len(parts) == 3 and parts[2] == "birth":
+                self._devices.pop((parts[0], parts[1]), None)  # it was removed
         except (ValueError, KeyError, TypeError):
             self.odd += 1
 

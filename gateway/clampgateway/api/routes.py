@@ -23,6 +23,8 @@ from clampgateway.devices import Device, Devices
 from clampgateway.health import Report
 from clampgateway.link.commands import Answer, LinkError
 from clampgateway.model import Description, GatewayError
+from clampgateway.removals import StillConnectedError, UnknownDeviceError
+from clampgateway.store import StoreError
 
 RELEASE_S_MAX = 3600
 
@@ -42,7 +44,8 @@ class Release(msgspec.Struct, forbid_unknown_fields=True):
 class ApiContext:
     """What the routes need.
 
-    `release` raises PortNotFoundError; `command` (device, name, arguments) LinkError; `ledger`
+    `release` raises PortNotFoundError; `command` (device, name, arguments) LinkError; `remove`
+    UnknownDeviceError, StillConnectedError or StoreError; `ledger`
     (device, first and last day since 1970, None for all) StoreError; `mono` is in seconds.
     """
 
@@ -51,6 +54,7 @@ class ApiContext:
     stats: Callable[[], Mapping[str, Any]]
     release: Callable[[str, float], Awaitable[None]]
     command: Callable[[str, str, Mapping[str, object]], Awaitable[Answer]]
+    remove: Callable[[str], Awaitable[None]]
     ledger: ledger.ReadLedger
     mono: Callable[[], float]
     token: str
@@ -65,6 +69,7 @@ def create_app(context: ApiContext) -> Starlette:
         routes=[
             Route("/healthz", routes.healthz),
             Route("/api/v1/devices", routes.devices),
+            Route("/api/v1/devices/{device}", routes.remove, methods=["DELETE"]),
             Route("/api/v1/devices/{device}/command", routes.command, methods=["POST"]),
             Route("/api/v1/ledger", routes.ledger),
             Route("/api/v1/stats", routes.stats),
@@ -104,6 +109,20 @@ class _Routes:
         except LinkError as error:
             raise HTTPException(409, str(error)) from error
         return problem.json_response(commands.content(device, wanted.name, answer))
+
+    async def remove(self, request: Request) -> Response:
+        """Removes a device that is unplugged."""
+        problem.check_token(request, self._context.token, self._context.refused)
+        device = request.path_params["device"]
+        try:
+            await self._context.remove(device)
+        except UnknownDeviceError as error:
+            raise HTTPException(404, f"{error}: GET /api/v1/devices lists them") from error
+        except StillConnectedError as error:
+            raise HTTPException(409, str(error)) from error
+        except StoreError as error:
+            raise HTTPException(503, str(error)) from error
+        return problem.json_response({"device": device})
 
     async def ledger(self, request: Request) -> Response:
         """What was expected of each device and day, what came, and what lacks."""

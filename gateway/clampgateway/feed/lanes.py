@@ -150,6 +150,13 @@ class Lanes:
             out += (each.first - 1, each.last)
         return out
 
+    def delivered(self, device: str, up_to: int) -> bool:
+        """Whether all of a device up to this id is delivered, but for what the broker refuses."""
+        spans, live = self._undelivered()
+        if live < up_to or (spans and spans[0].after < up_to):
+            return False
+        return not self.ranges.waits(device, up_to)
+
     def _undelivered(self) -> tuple[list[Span], int]:
         if not self._open:
             return self._spans, self.taken

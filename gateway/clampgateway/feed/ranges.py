@@ -120,6 +120,11 @@ class Ranges:
         ranges = self._by_device.get(device)
         return ranges is not None and any(each.holds(kind, number) for each in ranges)
 
+    def waits(self, device: str, up_to: int) -> bool:
+        """Whether an item of a device up to this id waits for its turn."""
+        ranges = self._by_device.get(device, ())
+        return any(each.first <= up_to and not each.topic for each in ranges)
+
     def seal(self, lane: str, device: str, kinds: int) -> None:
         """An item of these was delivered otherwise: the next one begins a new range."""
         found = self._growing.get((lane, device, kinds))

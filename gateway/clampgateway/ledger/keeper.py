@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
+from clampgateway.devices import Device, Devices
 from clampgateway.feed import Feed
 from clampgateway.ledger import content
 from clampgateway.ledger.book import KEPT_DAYS
@@ -58,6 +59,7 @@ class LedgerKeeper:
         store: Where rows and items are.
         redelivered: Items that came again, by device, since the start.
         utc_ms: UTC, 0 while it is not known.
+        devices: Who is told of; one that leaves is told of no more, its days stay.
         save_s: Seconds between two saves.
         tell_s: Seconds between two looks whether a device's topic says something else.
     """
@@ -69,6 +71,7 @@ class LedgerKeeper:
         store: LedgerStore,
         redelivered: Callable[[], Mapping[str, int]],
         utc_ms: Callable[[], int],
+        devices: Devices,
         save_s: float = SAVE_S,
         tell_s: float = TELL_S,
     ) -> None:
@@ -76,6 +79,7 @@ class LedgerKeeper:
         self._store = store
         self._redelivered = redelivered
         self._utc_ms = utc_ms
+        self._devices = devices
         self._save_s = save_s
         self._tell_s = tell_s
         # What is read up to here was committed before we ran.
@@ -88,6 +92,11 @@ class LedgerKeeper:
         self._whole = 0
         self.saves = self.save_failures = self.rows_unreadable = self.loads = self.tells = 0
         self.alarm = ""
+        devices.watch(self._on_change)
+
+    def _on_change(self, device: Device, what: str) -> None:
+        if what == "removed":
+            self._told.pop(device.key, None)
 
     # --- for bridges and the API ----------------------------------------------------------------
 
@@ -257,6 +266,8 @@ class LedgerKeeper:
 
     async def _tell(self, ledger: Ledger) -> None:
         for device in ledger.devices():
+            if self._devices.get(device) is None:
+                continue
             said = ledger.payload(device)
             if said == self._told.get(device):
                 continue

@@ -199,6 +199,11 @@ class Links:
         claims.sort(key=lambda session: (session.state != "accepted", not session.live))
         return claims[0] if claims else None
 
+    def connected_at(self, device: str) -> str:
+        """The port or address of a device's link, also of a refused or silent one; "" if none."""
+        session = self.session_of(device)
+        return session.source if session is not None else ""
+
     async def command(
         self, device: str, name: str, args: Mapping[str, object] | None = None
     ) -> Answer:

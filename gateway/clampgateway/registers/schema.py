@@ -16,7 +16,7 @@ from typing import NamedTuple
 from clampwire import messages, values
 
 MAP_ID = 0x4357  # "CW"
-MAP_VERSION = 2
+MAP_VERSION = 3
 
 STRIDE = 250
 SLOTS = 16
@@ -218,6 +218,7 @@ DIRECTORY = (
     _entry("quality", 2, "uint16", "Of its last record", span=_codes(QUALITIES)),
     _entry("state", 3, "uint16", "State of the machine", span=_codes(STATES)),
     _entry("channels", 4, "uint16", "Slots in use"),
+    _entry("removed", 5, "uint16", "The device was removed; its unit stays", span="0 no, 1 yes"),
     _entry("device", 8, "text", "Device id", size=16),
     _entry("name", 24, "text", "Device name", size=16),
 )

@@ -5,15 +5,19 @@ from clampgateway.store.file import (
     StoreDamagedError,
     StoreError,
 )
+from clampgateway.store.removals import Removal
 from clampgateway.store.restamp import Dating
 from clampgateway.store.schema import SCHEMA_VERSION
 from clampgateway.store.store import Store
+from clampgateway.store.thread import StoreThread
 
 __all__ = [
     "SCHEMA_VERSION",
     "Dating",
     "NumbersExhaustedError",
+    "Removal",
     "Store",
     "StoreDamagedError",
     "StoreError",
+    "StoreThread",
 ]

@@ -1,4 +1,4 @@
-"""What must not be lost even with the whole store: unit ids, highest boots, last records.
+"""What must not be lost even with the whole store: unit ids, boots, removals, last records.
 
 A small file beside the store with a checksum, replaced whole. A PLC reads a machine by its unit
 id: were the ids given anew after a damaged store, it would read another machine and not know. The
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from clampgateway.store.kept import Kept
+from clampgateway.store.removals import merge, row_of
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ def write(store: Path, kept: Kept) -> bool:
             "numbers": numbers,
             "cursors": kept.cursors,
             "last_id": kept.last_id,
+            "removals": [row_of(*each) for each in kept.removals.items()],
             "clocks": kept.clocks,
         }
     )
@@ -98,6 +100,7 @@ def read(store: Path, kept: Kept) -> bool:
             numbers.setdefault(key, number)
     for name, at in said["cursors"].items():
         kept.cursors[name] = max(at, kept.cursors.get(name, 0))
+    merge(kept.removals, said.get("removals", ()))
     kept.last_id = max(kept.last_id, said["last_id"])
     kept.clocks = kept.clocks or said.get("clocks")
     return bool(kept.device_ids or kept.numbers)

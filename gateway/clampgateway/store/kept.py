@@ -18,6 +18,7 @@ from typing import Any
 from clampgateway.model import STORE_DAMAGED, Item, Parked, Stored
 from clampgateway.store.drops import Drop, Dropped, as_stored
 from clampgateway.store.eras import EraRow, Restamp, Restamps
+from clampgateway.store.removals import READ, Removal, merge, write_all
 
 NEW_COLUMNS = "id, device, boot, seq, kind, end_ms, utc_ms, synced, describe_crc, payload"
 ITEM_COLUMNS = f"{NEW_COLUMNS}, rev"
@@ -53,6 +54,7 @@ class Kept:
     restamping: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
     eras: dict[int, EraRow] = field(default_factory=dict)
     parked: dict[str, list[Parked]] = field(default_factory=dict)
+    removals: dict[str, Removal] = field(default_factory=dict)
     last_id: int = 0
     clocks: object = None
 
@@ -77,6 +79,7 @@ class Kept:
             self._read_dropped,
             self._read_restamps,
             self._read_parked,
+            self._read_removals,
         )
 
     def _read_devices(self, db: sqlite3.Connection) -> None:
@@ -139,6 +142,9 @@ class Kept:
             read.setdefault(reader, []).append(Parked(*row))
         self.parked.update(read)
 
+    def _read_removals(self, db: sqlite3.Connection) -> None:
+        merge(self.removals, typed_rows(db, READ, "sis"))
+
     def delivered(self) -> tuple[int, ...]:
         """How far each bridge is, of all that ever were; callable from any thread."""
         return tuple(at for name, at in tuple(self.cursors.items()) if name != LEDGER_CURSOR)
@@ -181,6 +187,7 @@ class Kept:
         db.executemany("INSERT OR IGNORE INTO eras VALUES (?, ?, ?, ?)", self.eras.values())
         for reader, parked in self.parked.items():
             write_parked(db, reader, parked)
+        write_all(db, self.removals)
         # Ids go on where they were, so that cursors stay true.
         db.execute("DELETE FROM sqlite_sequence WHERE name = 'items'")
         db.execute("INSERT INTO sqlite_sequence VALUES ('items', ?)", (self.last_id,))

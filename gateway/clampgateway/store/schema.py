@@ -10,12 +10,13 @@ import sqlite3
 
 from clampgateway.model import RECORD
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 # "CLPW": tells our file from any other SQLite database.
 APPLICATION_ID = 0x434C5057
 _TABLES_V1 = frozenset(("devices", "items", "descriptions", "cursors", "assignments"))
 _TABLES_V2 = _TABLES_V1 | {"drops", "hours"}
 _TABLES_V3 = _TABLES_V2 | {"restamps", "restamping", "eras", "parked", "ledger"}
+_TABLES_V4 = _TABLES_V3 | {"removals"}
 
 # Devices are numbered, because their ids would otherwise fill a third of every row. AUTOINCREMENT,
 # because an id must never be given twice, not even after the newest rows were deleted.
@@ -117,13 +118,21 @@ CREATE TABLE ledger (
   PRIMARY KEY (device, day)
 ) STRICT;
 """
+# Devices that were removed: the last id of that time, and the bridges that have carried it out.
+_V4 = """
+CREATE TABLE removals (
+  device TEXT PRIMARY KEY,
+  up_to_id INTEGER NOT NULL,
+  told TEXT NOT NULL
+) STRICT;
+"""
 # Step n leads from version n to version n + 1; version 0 is an empty file.
-_STEPS = (_V1, _V2, _V3)
+_STEPS = (_V1, _V2, _V3, _V4)
 
 
 def tables_of(version: int) -> frozenset[str]:
     """The tables that a file of this version must have."""
-    return (frozenset(), _TABLES_V1, _TABLES_V2, _TABLES_V3)[version]
+    return (frozenset(), _TABLES_V1, _TABLES_V2, _TABLES_V3, _TABLES_V4)[version]
 
 
 def upgrade(db: sqlite3.Connection, version: int) -> None:

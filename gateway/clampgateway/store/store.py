@@ -19,6 +19,7 @@ from clampgateway.store.file import NumbersExhaustedError, StoreError
 from clampgateway.store.insert import insert
 from clampgateway.store.kept import LEDGER_CURSOR, write_parked
 from clampgateway.store.opened import Opened
+from clampgateway.store.removals import DELETE, WRITE, Removal, row_of
 from clampgateway.store.restamp import Dating, Restamper
 from clampgateway.utcclock import Era
 
@@ -223,6 +224,33 @@ class Store(Opened):
         self._write_facts()
         return number
 
+    def remove(self, device: str) -> Removal:
+        """Note that a device is removed, with all it sent until now. Raises StoreError.
+
+        Its items, its highest boot and the numbers given to it stay.
+        """
+        removal = Removal(self._kept.last_id)
+        self._note_removal(device, removal)
+        return removal
+
+    def removal_told(self, device: str, bridge: str) -> None:
+        """Note that a bridge has carried out a removal; nothing if the device is back."""
+        removal = self._kept.removals.get(device)
+        if removal is not None and bridge not in removal.told:
+            self._note_removal(device, removal._replace(told=removal.told | {bridge}))
+
+    def _note_removal(self, device: str, removal: Removal) -> None:
+        self._write(WRITE, *row_of(device, removal))
+        self._kept.removals[device] = removal
+        self._write_facts()
+
+    def take_back(self, device: str) -> None:
+        """Note that a removed device has come back. Raises StoreError."""
+        if device in self._kept.removals:
+            self._write(DELETE, device)
+            del self._kept.removals[device]
+            self._write_facts()
+
     def save_ledger(self, rows: Sequence[tuple[str, int, bytes]], up_to_id: int) -> None:
         """Write (device, day, body) over those of before, and the cursor "ledger", as one.
 
@@ -288,6 +316,14 @@ class Store(Opened):
     ) -> list[tuple[str, int, bytes]]:
         """(device, day, body) of what `save_ledger` was given, by device and day."""
         return self._read(ledgerrows.read, device, first_day, last_day)
+
+    def removals(self) -> dict[str, Removal]:
+        """The devices that are removed."""
+        return dict(self._kept.removals)
+
+    def assigned(self, table: str, scope: str) -> dict[str, int]:
+        """All numbers of (table, scope) by key: see `assign`; callable from any thread."""
+        return dict(self._kept.numbers.get((table, scope), {}))
 
     def parked(self) -> dict[str, list[Parked]]:
         """What each reader has parked, as `append` was given it last."""

@@ -30,6 +30,7 @@ from clampgateway.store import NumbersExhaustedError
 
 _log = logging.getLogger(__name__)
 
+UNITS = "modbus_unit"
 RENEW_S = 1.0
 RETRY_S = 10.0
 # Unit ids that masters use for "the server itself" on TCP.
@@ -85,6 +86,7 @@ class ModbusBridge:
         unwatch = self._context.devices.watch(self._on_change)
         try:
             self._to_describe.update(device.key for device in self._context.devices)
+            self._keep_reserved()
             await self._describe_all()
             try:
                 self.port = await self._server.start(bind, port)
@@ -141,9 +143,29 @@ class ModbusBridge:
     def _hide(self, unit: int) -> None:
         self._shortcut.hide(unit, self._functions)
 
+    def _keep_reserved(self) -> None:
+        """Units of devices that were removed: never another's, so they are served without one."""
+        numbers = self._context.assigned(UNITS, "")
+        for key in self._context.removals:
+            if key in numbers and key not in self._by_device:
+                self._serve(self._made_unit(numbers[key], Device(key))).vacate()
+
+    def _made_unit(self, number: int, device: Device) -> DeviceUnit:
+        return DeviceUnit(number, device, self._style, self._context.utc_ms, self._hide)
+
+    def _serve(self, unit: DeviceUnit) -> DeviceUnit:
+        self._by_device[unit.device.key] = self._units[unit.number] = unit
+        return unit
+
     def _on_change(self, device: Device, what: str) -> None:
         unit = self._by_device.get(device.key)
+        if what == "removed":
+            if unit is not None:
+                unit.vacate()
+            return
         if unit is not None:
+            if unit.device is not device:
+                unit.occupy(device)
             unit.changed(what)
         if unit is None or what in ("identity", "description"):
             self._to_describe.add(device.key)
@@ -179,19 +201,23 @@ class ModbusBridge:
         unit = self._by_device.get(device.key)
         if unit is None:
             numbers = await self._places(
-                "modbus_unit", "", [device.key], schema.FIRST_UNIT, schema.LAST_UNIT
+                UNITS, "", [device.key], schema.FIRST_UNIT, schema.LAST_UNIT
             )
             if not numbers:
                 self._homeless.add(device.key)
                 return
-            number = numbers[device.key]
-            unit = DeviceUnit(number, device, self._style, self._context.utc_ms, self._hide)
+            unit = self._made_unit(numbers[device.key], device)
+        elif unit.device is not device:
+            unit.occupy(device)
         description = device.description
         if description is not None:
-            unit.describe(*await self._slots(description))
+            places = await self._slots(description)
+            if unit.device is device:
+                unit.describe(*places)
         if device.key not in self._by_device:
-            unit.changed("reading")
-            self._by_device[device.key] = self._units[unit.number] = unit
+            self._serve(unit).changed("reading")
+            if self._context.devices.get(device.key) is not device:
+                unit.vacate()  # it was removed meanwhile
 
     async def _slots(
         self, description: Description

@@ -19,7 +19,7 @@ from clampgateway.registers.image import NEVER_ASKED, DeviceRegisters, Moment, i
 from clampgateway.registers.unitimage import Style, UnitImage
 from clampwire.version import __version__
 
-_ENTRY = struct.Struct(">5H")
+_ENTRY = struct.Struct(">6H")
 _STATE_CODES = {word: code for code, word in schema.STATES}
 _NONE, _GOOD, _STALE, _BAD = (code for code, _word in schema.QUALITIES)
 
@@ -49,6 +49,7 @@ class DeviceUnit:
         self.number = number
         self.device = device
         self.identify = NEVER_ASKED
+        self.removed = False
         self._style = style
         self._utc_ms = utc_ms
         self._hide = hide
@@ -70,6 +71,19 @@ class DeviceUnit:
         self._texts = {"device": texts["device"], "name": texts.get("name", "")}
         self._image = None
         self._hide(self.number)
+
+    def vacate(self) -> None:
+        """The device is removed: the unit stays its own, and reads as one without a record."""
+        self.occupy(Device(self.device.key), removed=True)
+
+    def occupy(self, device: Device, *, removed: bool = False) -> None:
+        """The device is back under a new entry; it has to be described."""
+        self.device = device
+        self.removed = removed
+        self.identify = NEVER_ASKED
+        self._zero = Counts()
+        self._zero_s = None
+        self.describe((), {})
 
     def changed(self, what: str) -> None:
         """Something of the device changed; `what` is one of Devices.CHANGES."""
@@ -125,7 +139,14 @@ class DeviceUnit:
             else:
                 quality = _BAD if reading.quality == "bad" else _GOOD
             state = 0 if quality == _STALE else _STATE_CODES.get(device.state.state, 0)
-        numbers = (self.number, device.online, quality, state, self._registers.channels)
+        numbers = (
+            self.number,
+            device.online,
+            quality,
+            state,
+            self._registers.channels,
+            self.removed,
+        )
         return _ENTRY.pack(*numbers), self._texts
 
     @property

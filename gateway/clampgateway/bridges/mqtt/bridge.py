@@ -19,6 +19,7 @@ from clampgateway.bridges.mqtt.gate import Gate
 from clampgateway.bridges.mqtt.history import HistoryLane
 from clampgateway.bridges.mqtt.live import LiveLane
 from clampgateway.bridges.mqtt.pace import Pace
+from clampgateway.bridges.mqtt.removed import Removed
 from clampgateway.bridges.mqtt.retained import Retained
 from clampgateway.bridges.mqtt.routes import Route, Routes
 from clampgateway.bridges.mqtt.settings import MqttSettings
@@ -52,6 +53,7 @@ class MqttBridge:
         self._topics = Topics(settings.root, context.site)
         self._availability = self._topics.gateway_availability(context.gateway_id)
         self._retained = Retained()
+        self._removed = Removed(CURSOR, context, self._topics, self._retained)
         self._wake = asyncio.Event()
         self._stalled = False
         self._counts: Counter[str] = Counter()
@@ -106,6 +108,7 @@ class MqttBridge:
         unwatch = [self._context.devices.watch(self._on_change)]
         if ledger is not None:
             unwatch.append(ledger.watch(self._on_ledger))
+        self._removed.restart()
         try:
             for device in self._context.devices:
                 for what in ("description", "online", "state"):
@@ -124,11 +127,10 @@ class MqttBridge:
     def _on_change(self, device: Device, what: str) -> None:
         names = self._routes.at(device.key).topics
         if what == "removed":
-            self._routes.forget(device.key)
-            for topic in names.retained:
-                self._retained.remove(topic)
+            self._removed.removed(device.key)
             self._wake.set()
-            return
+        elif what == "added":
+            self._removed.returned(device.key)
         if what in ("identity", "description") and device.description is not None:
             if device.identity is not None:
                 birth = topics.birth_payload(
@@ -155,6 +157,8 @@ class MqttBridge:
 
         Whether one has to go out first.
         """
+        if not self._removed.may_speak(route.device):
+            return False
         unborn = route.topics.birth not in self._retained
         if unborn:
             birth = topics.birth_payload(self._context.gateway_id, None, description)
@@ -191,6 +195,7 @@ class MqttBridge:
     def _turn(self, connection: Connection) -> bool:
         """Sends what may go now; whether there is more. Raises SessionLost."""
         now_s = self._context.mono()
+        self._removed.look(self._reader)
         self._stalled = True
         if not self._send_retained(connection, now_s):
             return False
@@ -256,6 +261,8 @@ class MqttBridge:
         if code < REFUSED:
             self._counts["retained"] += 1
             self._retained.taken(topic, payload)
+            if not payload:
+                self._routes.forget(self._removed.emptied(topic))
             return
         self._retained.refuse(topic, self._context.mono())
         self._reasons[code] += 1
@@ -318,6 +325,7 @@ class MqttBridge:
             "repeated_ranges": lanes.joined_spans + lanes.ranges.joined,
             "pauses": self._pace.pauses,
             "retained_unsent": self._retained.unsent,
+            "removals": self._removed.stats(),
             "unreadable": self._routes.unreadable,
             "replays": self._history.replays.done,
             "replays_waiting": len(self._history.replays),

@@ -97,7 +97,7 @@ class Commands:
 
     def _replay(self, asked: Asked, request: topics.Replay) -> None:
         device = asked.device if asked.device is not None else request.device
-        if device is None or self._context.devices.get(device) is None:
+        if device is None or not self._is_known(device):
             said = "none" if device is None else device[:64]
             self._refuse(asked, "unknown_device", f"there is no device {said} here")
             return
@@ -112,6 +112,11 @@ class Commands:
         if not self._replays().add(replay):
             self._refuse(asked, "busy", "too many replays wait: ask again later")
         self._wake()
+
+    def _is_known(self, device: str) -> bool:
+        """Whether records of it may be here: of one that was removed, too."""
+        context = self._context
+        return context.devices.get(device) is not None or device in context.removals
 
     # --- what a device is asked -----------------------------------------------------------------
 

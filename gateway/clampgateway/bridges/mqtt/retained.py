@@ -33,9 +33,11 @@ class Retained:
         return True
 
     def remove(self, topic: str) -> None:
-        """The topic shall hold nothing any more; forgotten when the broker has taken that."""
-        if topic in self._wanted:
-            self.set(topic, b"")
+        """The topic shall hold nothing any more; forgotten when the broker has taken that.
+
+        Whether it holds something is not asked: it may be from before our start.
+        """
+        self.set(topic, b"")
 
     def taken(self, topic: str, payload: bytes) -> None:
         """The broker has this."""
@@ -57,7 +59,8 @@ class Retained:
 
     def refuse(self, topic: str, now_s: float) -> None:
         """The broker refused it: try again later."""
-        self._unsent[topic] = now_s + RETRY_S
+        if topic in self._wanted:
+            self._unsent[topic] = now_s + RETRY_S
 
     def next_due_s(self) -> float:
         """When the next topic is to be published; infinity if none is."""
