@@ -2,16 +2,22 @@
 
 import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion
 
 from clampgateway.model import RECORD
 from clamptools import cli
+from clamptools.demo.processes import free_ports
+from clamptools.errors import UserError
 from clamptools.framedevice import FrameDevice
-from clamptools.gatewaybench import floor
+from clamptools.gatewaybench import floor, peers, thingsboard
 from clamptools.gatewaybench.fleet import BenchDevice
 from clamptools.gatewaybench.listener import Listener
 from clamptools.gatewaybench.procfs import Usage, memory_mb, usage
@@ -77,6 +83,83 @@ def test_floor_appends_and_publishes(tmp_path: Path, mosquitto: Callable[..., Mo
     assert (tmp_path / "floor.log").stat().st_size == 250 * 64
     broker = mosquitto(extra="set_tcp_nodelay true")
     assert floor.publish(broker.port, 333, 300, 100) > 0
+
+
+def test_a_peer_that_is_not_here_is_named(tmp_path: Path) -> None:
+    found = peers.peers_of("thingsboard", tmp_path, 300, str(tmp_path / "no-gateway"))
+    assert "no-gateway is not here" in found["thingsboard"]["skipped"]
+    assert peers.peers_of("none", tmp_path, 300) == {}
+    with pytest.raises(UserError, match="kura is no peer"):
+        peers.peers_of("kura", tmp_path, 300)
+
+
+def test_a_bridge_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    need_debian("mosquitto")
+    monkeypatch.setattr(peers, "MESSAGES", 2000)
+    bridge = peers.peers_of("mosquitto_bridge", tmp_path, 300)["mosquitto_bridge"]
+    assert bridge["cpu_us_per_record"] > 0
+    assert bridge["measured_per_s"] > 0
+
+
+def test_what_thingsboard_gets_is_counted_once(tmp_path: Path) -> None:
+    """Its gateway is played here: it asks for its limits, and brings everything twice."""
+    need_debian("mosquitto")
+    near, far = free_ports(2)
+    access = tmp_path / "access"
+    access.write_text(thingsboard.ACCESS)
+    brokers = (
+        peers.broker(tmp_path, "near", near),
+        peers.broker(tmp_path, "far", far, f"acl_file {access}"),
+    )
+    command = [
+        "-m",
+        "clamptools.gatewaybench.thingsboard_server",
+        str(near),
+        str(far),
+        "250",
+        "300",
+    ]
+    server = subprocess.Popen(
+        [sys.executable, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    limits: list[dict[str, object]] = []
+    devices, out = Client(CallbackAPIVersion.VERSION2), Client(CallbackAPIVersion.VERSION2)
+    out.username_pw_set(thingsboard.USER)
+    out.on_message = lambda _client, _user, message: limits.append(json.loads(message.payload))
+
+    def forward(_client: Client, _user: object, message: MQTTMessage) -> None:
+        device = message.topic.split("/")[1]
+        telemetry = json.dumps({device: [json.loads(message.payload)]})
+        for _ in range(2):
+            out.publish("v1/gateway/telemetry", telemetry, 1)
+
+    devices.on_message = forward
+    try:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        assert server.stdout.readline() == "listening\n"
+        for client, port, topic in (
+            (out, far, "v1/devices/me/rpc/response/+"),
+            (devices, near, "bench/+/data"),
+        ):
+            client.connect("127.0.0.1", port)
+            client.subscribe(topic, 1)
+            client.loop_start()
+        out.publish("v1/devices/me/rpc/request/7", json.dumps({"method": "getSessionLimits"}), 1)
+        assert server.stdout.readline() == "ready\n"
+        server.stdin.write("\n")
+        server.stdin.flush()
+        counted = json.loads(server.stdout.readline())
+        assert counted["messages"] >= 250
+        assert limits[0]["rateLimits"] == limits[0]["gatewayRateLimits"]
+        assert server.wait(10) == 0
+    finally:
+        server.kill()
+        server.communicate()
+        for client in (devices, out):
+            client.loop_stop()
+        for each in brokers:
+            each.stop()
 
 
 def test_usage_is_that_of_a_process() -> None:

@@ -19,7 +19,7 @@ from typing import Any
 from clamptools.demo.processes import ChildError
 from clamptools.errors import UserError
 from clamptools.gatewaybench.measure import Load, Run
-from clamptools.gatewaybench.peers import PEERS, peers_of
+from clamptools.gatewaybench.peers import PEERS, THINGSBOARD, peers_of
 from clamptools.gatewaybench.rig import Rig
 
 EXAMPLE = """
@@ -49,6 +49,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=",".join(PEERS),
         help="whom to compare with, with commas, or none (default: %(default)s)",
     )
+    parser.add_argument(
+        "--thingsboard",
+        default=THINGSBOARD,
+        metavar="PROGRAM",
+        help="ThingsBoard's gateway, which is no part of this project: where it is installed in an"
+        " environment of its own (default: %(default)s, left out where it is not found)",
+    )
     parser.add_argument("--folder", type=Path, help="where the store is made (default: a new one)")
     parser.add_argument(
         "--profile", type=Path, metavar="FILE", help="write what the gateway's loop spent time on"
@@ -74,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
         except (ChildError, TimeoutError) as error:
             print(f"clampwork bench gateway: {error}", file=sys.stderr)
             return FAILED
-        peers = peers_of(args.peers, folder, phases["data"]["message_bytes"])
+        peers = peers_of(args.peers, folder, phases["data"]["message_bytes"], args.thingsboard)
     result = result_of(load, phases, floor, peers)
     print(json.dumps(result) if args.json else text_of(result))
     return 0 if result["doubled"] == 0 else FAILED

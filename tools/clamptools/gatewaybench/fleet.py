@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import struct
 import time
@@ -163,8 +164,7 @@ class Fleet:
     async def run(self, seconds: float) -> None:
         """Make records at the rate for so long."""
         end_s = time.monotonic() + seconds
-        with contextlib.suppress(TimeoutError):
-            await self.until(lambda: time.monotonic() >= end_s, seconds + 1.0)
+        await self.until(lambda: time.monotonic() >= end_s, math.inf)
 
     async def until(self, condition: Callable[[], bool], timeout_s: float) -> None:
         """Go on until the condition is true. Raises TimeoutError."""
@@ -173,7 +173,11 @@ class Fleet:
         while not condition():
             now_s = time.monotonic()
             if now_s > end_s:
-                raise TimeoutError
+                raise TimeoutError(
+                    f"{self.acknowledged} of {self.made} records are acknowledged, and"
+                    f" {sum(device.ready for device in self.devices)} of {len(self.lines)} devices"
+                    f" welcome, after {timeout_s:g} s"
+                )
             self._due += self.rate * (now_s - last_s)
             last_s = now_s
             self._make(int(self._due))
