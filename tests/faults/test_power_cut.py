@@ -8,11 +8,9 @@ itself, or inside a gap that it tells), and nothing that nobody gave it.
 from __future__ import annotations
 
 import random
-import shutil
 import struct
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,18 +32,6 @@ from support.sqlitevfs import installed
 
 NAME = "store.db"
 QUOTA = 192 << 10
-MEMORY = Path("/dev/shm")
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory where there is one: thousands of images are written."""
-    if not MEMORY.is_dir():
-        yield tmp_path
-        return
-    made = Path(tempfile.mkdtemp(prefix="clampwork-", dir=MEMORY))
-    yield made
-    shutil.rmtree(made)
 
 
 def item(seq: int, device: str = "lathe", size: int = 80) -> Item:

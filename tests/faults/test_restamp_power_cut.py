@@ -6,10 +6,7 @@ with its right time, corrected exactly once, and within a range that is told.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,21 +29,9 @@ from support.powercut import KEPT, LOST, OPERATIONS, SECTORS, Recorder, images, 
 from support.sqlitevfs import installed
 
 NAME = "store.db"
-MEMORY = Path("/dev/shm")
 RIGHT = Era(3, "run", OFFSET_MS)
 LINES = dating(("saw", 1), ("lathe", 1), era=3)
 STEPS = 200
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory where there is one: thousands of images are written."""
-    if not MEMORY.is_dir():
-        yield tmp_path
-        return
-    made = Path(tempfile.mkdtemp(prefix="clampwork-", dir=MEMORY))
-    yield made
-    shutil.rmtree(made)
 
 
 class Run:

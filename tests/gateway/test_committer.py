@@ -11,12 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from clampgateway.committer import Committer, StoreThread
-from clampgateway.descriptions import Descriptions
-from clampgateway.devices import Devices
-from clampgateway.feed import Feed
+from clampgateway.committer import Committer
 from clampgateway.model import Item
-from clampgateway.store import Store, file
+from clampgateway.store import file
+from support.gateway_parts import Ingest, committing, until
 
 
 def item(seq: int) -> Item:
@@ -24,21 +22,11 @@ def item(seq: int) -> Item:
     return Item("lathe", 1, seq, 5, seq, seq, True, 7, payload)
 
 
-class Bench:
+class Bench(Ingest):
     """A committer as the gateway has it."""
 
     def __init__(self, path: Path, interval_s: float = 0.05, queue_items: int = 1000) -> None:
-        self.store = Store(path)
-        self.thread = StoreThread(self.store)
-        self.feed = Feed(
-            Devices(),
-            Descriptions(),
-            self.thread.read_after,
-            time.monotonic,
-            self.store.cursors(),
-            self.store.last_id(),
-        )
-        self.committer = Committer(self.thread, self.feed, interval_s, queue_items)
+        super().__init__(path, interval_s=interval_s, queue_items=queue_items)
         self.acked: list[int] = []
 
     def ack(self, items: list[Item]) -> None:
@@ -56,25 +44,10 @@ class Bench:
 def on_bench(bench_of: Callable[[], Bench], work: Callable[[Bench], Awaitable[None]]) -> None:
     async def run() -> None:
         bench = bench_of()
-        task = asyncio.create_task(bench.committer.run())
-        try:
-            async with asyncio.timeout(20):
-                await work(bench)
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            await bench.thread.close()
-        if not task.cancelled() and task.exception() is not None:
-            raise task.exception() or AssertionError
+        async with committing(bench), asyncio.timeout(20):
+            await work(bench)
 
     asyncio.run(run())
-
-
-async def until(condition: Callable[[], object], timeout_s: float = 5.0) -> None:
-    """Let the loop run until `condition` holds; a test may poll."""
-    async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.002)
 
 
 def test_many_submissions_share_one_commit_and_are_told_after_it(tmp_path: Path) -> None:
@@ -133,7 +106,7 @@ def test_a_cursor_becomes_durable_without_any_item(tmp_path: Path) -> None:
         reader = bench.feed.reader("mqtt")
         bench.submit(1)
         reader.done((await reader.batch())[0].id)
-        await until(lambda: bench.store.cursor("mqtt") == 1, 3)
+        await until(lambda: bench.store.cursor("mqtt") == 1, "the cursor")
 
     on_bench(lambda: Bench(tmp_path / "items.db"), work)
 
