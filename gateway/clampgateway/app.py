@@ -7,6 +7,7 @@ It is the only place that knows all parts; none of them knows it.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -46,6 +47,8 @@ def main(config: Config, env: Mapping[str, str] = os.environ) -> int:
     """Runs the gateway until SIGTERM or SIGINT. Returns the exit code: 0 stopped, 1 failed."""
     repeats = logs.configure(config.gateway.log_level, env)
     os.umask(0o077)
+    # What is loaded stays: to search it for cycles took all of the gateway 10 ms each time.
+    gc.freeze()
     try:
         return asyncio.run(run(config, repeats, env))
     except (GatewayError, OSError) as error:

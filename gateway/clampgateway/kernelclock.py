@@ -102,11 +102,10 @@ def wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def steady_us() -> int:
-    """A clock that no step moves and that goes on while the machine is suspended, if it has one.
+# CLOCK_MONOTONIC stands while the machine is suspended: UTC would seem to have stepped afterwards.
+_STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
-    CLOCK_MONOTONIC stands meanwhile: UTC would seem to have stepped afterwards.
-    """
-    if hasattr(time, "CLOCK_BOOTTIME"):
-        return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
-    return time.monotonic_ns() // 1000
+
+def steady_us() -> int:
+    """A clock that no step moves and that a suspended machine does not stop, if it has one."""
+    return time.clock_gettime_ns(_STEADY) // 1000

@@ -93,7 +93,7 @@ class Ledger:
         clock_ms = now_ms or self._clock_ms
         try:
             for number, item in batch[start:]:
-                device, boot, seq, kind, _end_ms, utc_ms, synced, _crc, payload = item[:9]
+                device, boot, seq, kind, _end_ms, utc_ms, synced, _crc, payload, rev = item
                 if not now_ms and synced and utc_ms > clock_ms:
                     clock_ms = utc_ms
                 head = heads.get(device)
@@ -106,7 +106,7 @@ class Ledger:
                     and head.day_from_ms <= utc_ms < head.day_ends_ms
                     and (clock_ms - utc_ms > LATE_MS) is head.span.late
                     and (kind != RECORD or not _before(payload))
-                    and not item[9]
+                    and not rev
                 ):
                     # Of the fast path nothing may be left out that `_put` does for such an item.
                     span = head.span

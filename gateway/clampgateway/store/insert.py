@@ -54,21 +54,23 @@ def insert(db: sqlite3.Connection, kept: Kept, items: Sequence[Item]) -> Inserte
     rows: list[tuple[Any, ...]] = []
     entered: list[Item] = []
     dropped = kept.dropped
+    device, last, head, boots = 0, None, _NO_HEAD, -1
     for item in items:
-        key = item.device
-        device = kept.device_ids.get(key) or done.devices.get(key)
-        if device is None:
-            added = db.execute("INSERT INTO devices (key) VALUES (?)", (key,))
-            device = done.devices[key] = added.lastrowid or 0
-        if item.boot > done.boots.get(key, kept.boots.get(key, -1)):
-            done.boots[key] = item.boot
-        if item[1:3] > done.heads.get(key, kept.heads.get(key, _NO_HEAD)):
-            done.heads[key] = item[1:3]
-        if dropped and dropped.covers(device, item.boot, item.seq):
+        key, boot, seq, kind, end_ms, utc_ms, synced, crc, payload, _rev = item
+        if key != last:  # one device's items come together
+            last = key
+            device = kept.device_ids.get(key) or done.devices.get(key) or _added(db, done, key)
+            head = done.heads.get(key, kept.heads.get(key, _NO_HEAD))
+            boots = done.boots.get(key, kept.boots.get(key, -1))
+        if boot > boots:
+            boots = done.boots[key] = boot
+        if (boot, seq) > head:
+            head = done.heads[key] = (boot, seq)
+        if dropped and dropped.covers(device, boot, seq):
             done.came_again(key)
             continue  # acknowledged long ago, and told as a gap to whoever missed it
-        column = checked(device, item.utc_ms, item.describe_crc, item.payload)
-        rows.append((number, device, *item[1:7], column, item.payload))
+        column = checked(device, utc_ms, crc, payload)
+        rows.append((number, device, boot, seq, kind, end_ms, utc_ms, synced, column, payload))
         entered.append(item)
         number += 1
     all_new = insert_items(db, rows) == len(rows)
@@ -88,6 +90,13 @@ def insert(db: sqlite3.Connection, kept: Kept, items: Sequence[Item]) -> Inserte
             done.came_again(item.device)
             done.conflicts += _conflicts(db, row, item)
     return done
+
+
+def _added(db: sqlite3.Connection, done: Inserted, key: str) -> int:
+    """The number of a device that was not known."""
+    added = db.execute("INSERT INTO devices (key) VALUES (?)", (key,))
+    number = done.devices[key] = added.lastrowid or 0
+    return number
 
 
 def _conflicts(db: sqlite3.Connection, row: tuple[Any, ...], item: Item) -> bool:
