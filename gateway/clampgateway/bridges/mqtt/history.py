@@ -43,7 +43,7 @@ class _Batch:
 
     def __init__(self, work: Work, step: Step) -> None:
         self.work = work
-        self.step = step
+        self.step = step._replace(items=[])  # each goes when it is answered, not all at the end
         self.open = 0
         by_device: dict[str, list[Stored]] = {}
         for stored in step.items:
