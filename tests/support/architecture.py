@@ -56,6 +56,7 @@ CONFINED = {
     "paho": "nowhere in the gateway",
     "serialx": "clampgateway.sources.serial",
     "numpy": "nowhere in the gateway",
+    "pymodbus": "clampgateway.sources.modbus_meter.bus",
 }
 # The only files that may catch Exception: they keep independent parts apart, log and count.
 SUPERVISORS = ("gateway/clampgateway/supervisor.py", "device/clampdevice/app.py")

@@ -1,6 +1,6 @@
 """The configuration of the gateway: what sections may say, and one file read as a whole."""
 
-from clampgateway.config.load import Config, Part, Section, default_state_dir, load
+from clampgateway.config.load import Config, Part, Section, default_state_dir, load, load_model
 from clampgateway.config.problems import ConfigError, Problem, Wrong
 from clampgateway.config.settings import (
     LOOPBACK,
@@ -38,4 +38,5 @@ __all__ = [
     "Wrong",
     "default_state_dir",
     "load",
+    "load_model",
 ]

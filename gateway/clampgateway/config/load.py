@@ -15,7 +15,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -31,6 +31,8 @@ from clampgateway.config.problems import (
 from clampgateway.config.settings import CORE, ApiSettings, GatewaySettings, StoreSettings
 
 FILE_BYTES_MAX = 1 << 20
+
+M = TypeVar("M", bound=BaseModel)
 
 
 class Section(NamedTuple):
@@ -102,6 +104,19 @@ def load(
     return _Loader(path, document, locate(text), sections).run(env)
 
 
+def load_model(path: Path, model: type[M]) -> M:
+    """Reads a file that is one model as a whole, as a profile of a meter is.
+
+    Raises ConfigError with every problem found, as `load` does.
+    """
+    text = _read(path)
+    document = _parse(path, text)
+    try:
+        return _validated(model, document, path.parent)
+    except ValidationError as error:
+        raise ConfigError(path, problems_of(error, model, (), locate(text))) from None
+
+
 def default_state_dir(env: Mapping[str, str] = os.environ) -> Path:
     """What systemd gives (StateDirectory=), else the user's own state folder."""
     given = env.get("STATE_DIRECTORY", "").partition(":")[0]
@@ -141,6 +156,13 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
     except RecursionError:
         problem = Problem(1, "", "not TOML: nested too deeply")
     raise ConfigError(path, [problem])
+
+
+def _validated(model: type[M], table: object, folder: Path) -> M:
+    # By way of JSON: pydantic's strict JSON mode takes text for a path and an array for a tuple,
+    # as a file has to write them, but no text for a number.
+    text = json.dumps(table, default=str)
+    return model.model_validate_json(text, strict=True, context={"folder": folder})
 
 
 class _Loader:
@@ -216,13 +238,7 @@ class _Loader:
 
     def _validate(self, model: type[BaseModel], table: object, place: TomlPath) -> Any:  # noqa: ANN401 - an instance of `model`, None after a problem
         try:
-            # By way of JSON: pydantic's strict JSON mode takes text for a path and an array for
-            # a tuple, as a file has to write them, but no text for a number.
-            made = model.model_validate_json(
-                json.dumps(table, default=str),
-                strict=True,
-                context={"folder": self._path.parent},
-            )
+            made = _validated(model, table, self._path.parent)
         except ValidationError as error:
             self._problems += problems_of(error, model, place, self._lines)
             return None

@@ -5,6 +5,7 @@ committer, clocks)`, `async run()`, which never ends by itself, and `stats()`.
 """
 
 SOURCES = {
+    "modbus_meter": "clampgateway.sources.modbus_meter:ModbusMeterSource",
     "serial": "clampgateway.sources.serial:SerialSource",
     "tcp": "clampgateway.sources.tcp:TcpSource",
 }
