@@ -24,7 +24,7 @@ db.execute("CREATE TABLE IF NOT EXISTS known (device, boot, first, last)")
 def keep(topic: str, payload: bytes) -> None:
     device, _, kind = topic.removeprefix(BASE + "/").partition("/")
     if not payload:  # the device was removed: its newest power-up is over, too
-        heads[device] = TO_THE_END, 0
+        heads[device] = heads.get(device, (0, 0))[0] + 1, 0
         return
     content = json.loads(payload)
     if kind == "ledger":
@@ -73,6 +73,9 @@ def holes() -> list[tuple[str, int, int, int]]:
         newest[device] = max(boot, newest.get(device, 0))
         if at.get((device, boot), 0) < end:
             found.append((device, boot, at.get((device, boot), 0), end - 1))
+    for device, boot in list(at):
+        for none in range(boot + 1, min(boot + 100, newest[device])):
+            at.setdefault((device, none), 0)  # a power-up of which nothing came
     ends = [(*key, first, TO_THE_END) for key, first in at.items() if first <= TO_THE_END]
     return found + [end for end in ends if end[1] < newest[end[0]]]
 

@@ -1,4 +1,4 @@
-"""The subscriber of docs/platform, killed at random beside broker and gateway, ends complete.
+"""Each subscriber of docs/platform, killed at random beside broker and gateway, ends complete.
 
 Issue E, shows 5. Truth is what the devices wrote down beside the link; the judge is
 `clampwork verify`, as a process.
@@ -26,13 +26,14 @@ SEED = 20261122
 KILLS = 6
 DRAIN_S = 90.0
 VERIFY = (sys.executable, "-m", "clamptools.cli", "verify")
-SCRIPT = Path(__file__).parents[2] / "docs/platform/subscriber.py"
+SCRIPTS = Path(__file__).parents[2] / "docs/platform"
 
 
 class Platform:
     """The subscriber as a process; killed, and started again."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, script: str, folder: Path, port: int) -> None:
+        self._script = SCRIPTS / script
         self.file = folder / "records.db"
         self.log = folder / "subscriber.log"
         self._port = port
@@ -41,7 +42,7 @@ class Platform:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, SCRIPT, HOST, str(self._port), f"{ROOT}/{SITE}", self.file],
+                [sys.executable, self._script, HOST, str(self._port), f"{ROOT}/{SITE}", self.file],
                 stdin=subprocess.DEVNULL,
                 stderr=log,
             )
@@ -77,14 +78,18 @@ def problems(platform: Platform, stack: Stack) -> str:
 
 
 @pytest.mark.timeout(200)
+@pytest.mark.parametrize("script", ["keep.py", "subscriber.py"])
 def test_killed_at_random_it_ends_complete(
-    mosquitto: Callable[..., Mosquitto], tmp_path: Path, report_line: Callable[[str], None]
+    mosquitto: Callable[..., Mosquitto],
+    tmp_path: Path,
+    report_line: Callable[[str], None],
+    script: str,
 ) -> None:
     moments = random.Random(SEED)
     broker = mosquitto(extra="max_queued_messages 0")
     folder = tmp_path / "stack"
     folder.mkdir()
-    platform = Platform(tmp_path, broker.port)
+    platform = Platform(script, tmp_path, broker.port)
     with Stack(folder, plans(2), find_interpreter(), mqtt_port=broker.port) as stack:
         try:
             platform.start()
@@ -121,7 +126,7 @@ def test_killed_at_random_it_ends_complete(
     assert found["records_received"] == found["records_made"] > 2 * 10
     assert found["covered_by_gaps"] == found["condensed"] == 0
     report_line(
-        f"platform subscriber killed {KILLS} times, broker and gateway once: "
+        f"{script} killed {KILLS} times, broker and gateway once: "
         f"{found['items_made']} items made, {found['lost']} lost, {found['doubled']} doubled, "
         f"complete {drained_s:.1f} s after the last"
     )
