@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import tracemalloc
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -68,3 +71,27 @@ def test_what_does_not_fit_is_refused_alike() -> None:
         with pytest.raises(ValueError, match=r".") as fast:
             topics.RecordWriter(about).write(wrong)
         assert str(fast.value) == str(definition.value)
+
+
+def test_nothing_is_kept_of_what_was_written() -> None:
+    """Numbers differ every second, of every device: kept texts of them once filled the memory."""
+    features = tuple(Feature(f"f{n}", "A", ord("H"), 1, -3) for n in range(20))
+    channel = Channel(0, "current1", "q", "A", "s", 1.0, 1.0, 0.0, 0.0, "c", features)
+    about = Description("lathe", 7, 1, (channel,))
+    writer = topics.RecordWriter(about)
+
+    def write(first: int) -> None:
+        for seq in range(first, first + 500):
+            raw = struct.pack("<20H", *range(20 * seq, 20 * seq + 20))
+            payload = CODEC.encode("Record", 17, seq, 1000 * seq, 5, 1, b"", raw)
+            writer.write(Item("lathe", 17, seq, RECORD, 1000, readings.UTC_MS, 1, 7, payload))
+
+    tracemalloc.start()
+    try:
+        write(0)
+        before, _peak = tracemalloc.get_traced_memory()
+        write(500)
+        after, _peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 20_000
