@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from clampgateway.config import ConfigError, load, load_model
+from clampgateway.config import ConfigError, load_model
 from clampgateway.descriptions import assemble
-from clampgateway.parts import sections
 from clampgateway.sources.modbus_meter.plan import Plan, ValueProblem
-from clampgateway.sources.modbus_meter.profile import FOLDER, Profile, names
+from clampgateway.sources.modbus_meter.profile import (
+    FOLDER,
+    Profile,
+    names,
+)
 from clampgateway.sources.modbus_meter.spool import SPOOL_FULL, Spool
 from clampwire.codec import Codec
 from support.meters import SDM120
@@ -295,55 +298,6 @@ def test_another_profile_is_another_description(tmp_path: Path) -> None:
     assert one.crc != other.crc
     # The place of a register in the meter is no part of what the numbers mean.
     assert one.crc == plan_of(tmp_path, made('{ key = "a", address = 7 }')).crc
-
-
-# --- the section --------------------------------------------------------------------------------
-
-METER = '[[modbus_meter.meter]]\nid = "press"\nprofile = "eastron-sdm120"\n'
-RTU = f'[[modbus_meter]]\nport = "/dev/ttyUSB0"\n{METER}'
-WRONG_SECTIONS = {
-    "no meter": ('[[modbus_meter]]\nport = "/dev/ttyUSB0"\n', "meter: is missing; give each"),
-    "neither port nor host": (f"[[modbus_meter]]\n{METER}", "has no host, and no port that is"),
-    "a serial port at a host": (
-        f'[[modbus_meter]]\nhost = "10.0.0.9"\nport = "/dev/ttyUSB0"\n{METER}',
-        "with a host it is a TCP port",
-    ),
-    "unit": (RTU + "unit = 250\n", "unit of press is 250; on a serial line 1 to 247"),
-    "id": (RTU.replace("press", "press/2"), 'id: is "press/2"; device id in topics'),
-    "twins": (RTU + METER, "has meter id press more than once"),
-    "units": (RTU + METER.replace("press", "mill"), "has unit 1 more than once"),
-    "profile": (RTU.replace("sdm120", "sdm12"), 'is "eastron-sdm12", which does not come with'),
-    "no file": (RTU.replace("eastron-sdm120", "own.toml"), "own.toml: line 1: cannot be read"),
-    "channel": (RTU + "uncertainty_pct = { energy = 1.0 }\n", "has no channel energy; it has"),
-    "slow line": (
-        RTU.replace("\n[[modbus_meter.meter]]", "\nbaud = 1200\n[[modbus_meter.meter]]")
-        + "period_s = 1.0\n",
-        "the meters need 130% of the line's time at 1200 baud; raise period_s or baud",
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("text", "said"), WRONG_SECTIONS.values(), ids=WRONG_SECTIONS)
-def test_a_mistake_in_the_section_is_told(tmp_path: Path, text: str, said: str) -> None:
-    file = tmp_path / "gateway.toml"
-    file.write_text(text)
-    with pytest.raises(ConfigError) as caught:
-        load(file, sections(), {"STATE_DIRECTORY": str(tmp_path)})
-    (problem,) = caught.value.problems
-    assert said in str(problem)
-
-
-def test_the_section_s_defaults(tmp_path: Path) -> None:
-    (tmp_path / "own.toml").write_text(made('{ key = "a", address = 1 }'))
-    file = tmp_path / "gateway.toml"
-    tcp = RTU.replace('port = "/dev/ttyUSB0"', 'host = "10.0.0.9"').replace("press", "mill")
-    file.write_text(RTU + tcp.replace("eastron-sdm120", "own.toml"))
-    config = load(file, sections(), {"STATE_DIRECTORY": str(tmp_path)})
-    rtu, tcp = (part.settings for part in config.sources)
-    assert (str(rtu.line), rtu.baud, rtu.parity, rtu.stop_bits) == ("/dev/ttyUSB0", 9600, "N", 1)
-    assert (str(tcp.line), tcp.meter[0].profile.name) == ("10.0.0.9:502", "Mine")
-    assert (rtu.meter[0].unit, rtu.meter[0].seconds, tcp.meter[0].seconds) == (1, 2.0, 1.0)
-    assert "modbus_meter(/dev/ttyUSB0), modbus_meter(10.0.0.9:502)" in config.summary()
 
 
 # --- the spool ----------------------------------------------------------------------------------

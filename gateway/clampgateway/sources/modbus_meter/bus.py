@@ -41,6 +41,7 @@ EXCEPTIONS = {
     10: "gateway path unavailable",
     11: "gateway target device failed to respond",
 }
+_PARITIES = {"none": "N", "even": "E", "odd": "O"}
 # A converter answers so for a meter that does not.
 _NO_TARGET = (10, 11)
 
@@ -70,7 +71,7 @@ class Line(NamedTuple):
     @property
     def bits(self) -> int:
         """Of one byte on a serial line."""
-        return 9 + (self.parity != "N") + self.stop_bits
+        return 9 + (self.parity != "none") + self.stop_bits
 
 
 class _Rtu(FramerRTU):
@@ -231,7 +232,7 @@ class Bus:
             str(line.port),
             framer=FramerType.RTU,
             baudrate=line.baud,
-            parity=line.parity,
+            parity=_PARITIES[line.parity],
             stopbits=line.stop_bits,
             timeout=line.timeout_s,
             retries=0,

@@ -72,7 +72,7 @@ class Meter:
                 continue
             try:
                 words = await bus.read(
-                    self._unit, block.function, block.first, block.words, once=self._whole.lasts
+                    self._unit, block.function, block.first, block.words, once=self._fails(block)
                 )
             except ReadError as error:
                 _blame(whys, block, str(error))
@@ -91,6 +91,11 @@ class Meter:
             self._fell_silent(silent, missed)
         self._plan_next(bus)
         self._device.counts = Counts(self._skipped, self._failed, self._faults)
+
+    def _fails(self, block: Block) -> bool:
+        """Whether it is not worth a second try: it failed for long, and others wait."""
+        channels = {field.channel for field in block.fields}
+        return self._whole.lasts or any(self._channels[each].lasts for each in channels)
 
     def _decode(
         self, block: Block, words: Sequence[int], numbers: list[Packed], whys: dict[int, str]

@@ -82,7 +82,7 @@ class Settings(BaseSettings):
         default=MODBUS_TCP, description="path of a serial port; with host the TCP port"
     )
     baud: Annotated[int, Field(ge=300, le=921_600)] = 9600
-    parity: Literal["N", "E", "O"] = "N"
+    parity: Literal["none", "even", "odd"] = "none"
     stop_bits: Literal[1, 2] = 1
     timeout_s: Annotated[float, Field(ge=0.05, le=10)] = 1.0
     retries: Annotated[int, Field(ge=0, le=5)] = 1
