@@ -46,4 +46,4 @@ def mosquitto(tmp_path: Path) -> Iterator[Callable[..., Mosquitto]]:
 
     yield make
     for broker in brokers:
-        broker.stop()
+        broker.kill()  # how it ends in order is for a test that wants to know

@@ -69,7 +69,7 @@ class Mosquitto:
         """Whether the process is there."""
         return self._process is not None and self._process.poll() is None
 
-    def start(self, timeout_s: float = 10.0) -> None:
+    def start(self, timeout_s: float = 30.0) -> None:
         """Starts the broker and returns when it accepts connections."""
         if self.running:
             raise RuntimeError("the broker runs already")
@@ -79,8 +79,11 @@ class Mosquitto:
             )
         wait_for(self._up, timeout_s, f"mosquitto on port {self.port}")
 
-    def stop(self, timeout_s: float = 10.0) -> None:
-        """Ends the broker as an operator does (SIGTERM): it writes its store, if it keeps one."""
+    def stop(self, timeout_s: float = 30.0) -> None:
+        """Ends the broker as an operator does (SIGTERM): it writes its store, if it keeps one.
+
+        That may take its time on a disk that others use.
+        """
         self._end(signal.SIGTERM, timeout_s)
 
     def kill(self) -> None:
