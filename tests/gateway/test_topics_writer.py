@@ -75,14 +75,14 @@ def test_what_does_not_fit_is_refused_alike() -> None:
 
 def test_nothing_is_kept_of_what_was_written() -> None:
     """Numbers differ every second, of every device: kept texts of them once filled the memory."""
-    features = tuple(Feature(f"f{n}", "A", ord("H"), 1, -3) for n in range(20))
+    features = tuple(Feature(f"f{n}", "A", ord("H"), 1, -3) for n in range(22))
     channel = Channel(0, "current1", "q", "A", "s", 1.0, 1.0, 0.0, 0.0, "c", features)
     about = Description("lathe", 7, 1, (channel,))
     writer = topics.RecordWriter(about)
 
     def write(first: int) -> None:
         for seq in range(first, first + 500):
-            raw = struct.pack("<20H", *range(20 * seq, 20 * seq + 20))
+            raw = struct.pack("<22H", *range(22 * seq, 22 * seq + 22))
             payload = CODEC.encode("Record", 17, seq, 1000 * seq, 5, 1, b"", raw)
             writer.write(Item("lathe", 17, seq, RECORD, 1000, readings.UTC_MS, 1, 7, payload))
 
