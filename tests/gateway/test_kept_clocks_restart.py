@@ -120,11 +120,11 @@ def test_clocks_are_written_with_the_facts_and_not_more_often(tmp_path: Path) ->
     path = tmp_path / "items.db"
     one = Store(path)
     file = facts.path_of(path)
-    seen = set()
+    seen: set[bytes] = set()
     for second in range(0, 1800, 10):
         one.upkeep(float(second), (), {"devices": {"lathe": [[second]]}})
         if file.exists():
-            seen.add(file.stat().st_ino + file.stat().st_mtime_ns)
+            seen.add(file.read_bytes())  # a time of change may be that of the one before
     assert 20 <= len(seen) <= 1800 / store.FACTS_S
     one.keep_clocks({"devices": {"lathe": [[1800]]}})
     one.close()
