@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from clampgateway.feed.lanes import Lanes
+from clampgateway.feed.ranges import LIVE, RECORDS
 from clampgateway.removals import StillConnectedError, UnknownDeviceError
 from clampgateway.store import Removal, Store, StoreError
 from support import readings
@@ -79,6 +81,38 @@ def test_removals_survive_the_whole_store(tmp_path: Path) -> None:
     store = Store(path)
     assert store.removals() == {LATHE: Removal(2, frozenset({"mqtt"}))}
     store.close()
+
+
+# --- what a bridge has delivered -----------------------------------------------------------------
+
+
+def test_delivered_is_what_neither_waits_nor_has_no_answer() -> None:
+    lanes = Lanes(0, 0, 0)
+    assert not lanes.delivered(LATHE, 1), "live has not come to it"
+    lanes.sent(1)
+    lanes.sent(2)
+    lanes.passed(3)
+    assert not lanes.delivered(LATHE, 1), "no answer yet"
+    lanes.answered(1)
+    assert lanes.delivered(LATHE, 1)
+    assert not lanes.delivered(LATHE, 2)
+    lanes.lost()
+    lanes.jump(10)
+    assert not lanes.delivered(LATHE, 3), "the second, and 4 to 10, are backlog"
+    lanes.backlog_done(2)
+    assert lanes.delivered(LATHE, 3)
+    lanes.backlog_done(10)
+    lanes.ranges.put(LIVE, "", LATHE, RECORDS, 8)
+    assert not lanes.delivered(LATHE, 10), "one is put aside until its turn"
+    assert lanes.delivered(LATHE, 7)
+    assert lanes.delivered(SAW, 10), "of another device"
+    (aside,) = lanes.ranges
+    lanes.ranges.refuse(aside, f"{LATHE}/data", 0x87)
+    assert lanes.delivered(LATHE, 10), "the broker does not take it"
+    lanes.ranges.reopen(f"{LATHE}/data")
+    assert not lanes.delivered(LATHE, 10)
+    lanes.ranges.mark(SAW, 9)
+    assert not lanes.delivered(SAW, 10), "corrected times are to be told"
 
 
 # --- the order of a removal ----------------------------------------------------------------------

@@ -107,7 +107,8 @@ Every device has a unit id of its own, {schema.FIRST_UNIT} to {schema.LAST_UNIT}
 channels a slot, 1 to {schema.SLOTS}. Both
 are given at first sight, stored, and never given to another. Unit {schema.GATEWAY_UNIT} is the \
 gateway itself, with a table
-of who is who; unit ids 0 and 255, which some masters use for a server on TCP, mean it too.
+of who is who; unit ids 0 and 255, which some masters use for a server on TCP, mean it too. The
+unit of a device that was removed stays its own, and reads as one without a record.
 
 - Function codes 03 (read holding registers) and 04 (read input registers) read the same map, at
   most 125 registers a request; with `mirror_to_holding = false` 03 reads the commands alone. 02
