@@ -6,6 +6,9 @@ import itertools
 import math
 from pathlib import Path
 
+import pytest
+
+from clampgateway.link import LinkSession
 from clampgateway.model import GAP
 from clampgateway.sources.modbus_meter import ModbusMeterSource
 from support.gateway_parts import running, serving, until
@@ -247,5 +250,102 @@ def test_commands_are_answered(tmp_path: Path) -> None:
                 assert (await bench.links.command("press", "describe")).status == "ok"
                 await records(bench)
                 await numbered(bench)
+
+    run(work)
+
+
+def test_a_host_that_says_nonsense_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever comes on a connection, no value comes of it, and the meter behind it is read."""
+    for name in ("SILENT_RETRY_US", "LINE_RETRY_US"):
+        monkeypatch.setattr(f"clampgateway.sources.modbus_meter.meter.{name}", 0)
+    answer = bytes.fromhex("00010000000701040443668000")
+    nonsense = [
+        b"",  # silence
+        answer[:7],  # half an answer
+        b"\xff" * 300,
+        bytes.fromhex("0001000000030104"),  # shorter than it says
+        bytes.fromhex("00010000ffff010404"),  # an impossible length
+        bytes.fromhex("99990000000701040443668000"),  # the number of another request
+        bytes.fromhex("00010000000709040443668000"),  # another unit
+        bytes.fromhex("000100000003018302"),  # an exception of another function
+        bytes.fromhex("0001000000050103024366"),  # another function
+        bytes.fromhex("00010000000301840b"),  # a converter that cannot reach the meter
+        bytes.fromhex("0001000000030104000000"),  # no registers
+    ]
+    said = itertools.cycle(nonsense)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while request := await reader.read(512):
+                data = next(said)
+                right = data[:2] == answer[:2]
+                writer.write(request[:2] + data[2:] if right else data)
+        writer.close()
+
+    async def work() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        table = {
+            "host": "127.0.0.1",
+            "port": port,
+            "timeout_s": 0.05,
+            "meter": [meter(period_s=0.2)],
+        }
+        async with reading(tmp_path, table) as bench:
+            await until(lambda: bench.count("requests") > 3 * len(nonsense), "requests", 30)
+            for each in await bench.readings():
+                numbers = [n for c in each.channels.values() for n in c.values()]
+                assert set(numbers) == {None}, "nothing was read"
+            for counter in ("timeouts", "garbled", "exceptions", "wrong_lengths"):
+                assert bench.count(counter) > 0, counter
+            server.close()
+
+    run(work)
+
+
+def test_a_meter_s_link_without_memory_ends_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receive = LinkSession.receive
+    failures = iter([True, False, False, True])
+
+    def short(self: LinkSession, data: bytes, now_us: int) -> None:
+        if self.state == "accepted" and next(failures, False):
+            raise MemoryError
+        receive(self, data, now_us)
+
+    async def work() -> None:
+        async with on_tcp(live()) as port:
+            table = {"host": "127.0.0.1", "port": port, "meter": [meter()]}
+            async with reading(tmp_path, table) as bench:
+                await until(bench.online, "the device")
+                await records(bench, 1)
+                monkeypatch.setattr(LinkSession, "receive", short)
+                await records(bench, 8)
+                assert bench.parts.committer.memory_errors == 2
+                assert bench.online()
+                await numbered(bench)
+
+    run(work)
+
+
+def test_what_the_store_does_not_take_waits_in_the_meter(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with on_tcp(live()) as port:
+            table = {"host": "127.0.0.1", "port": port, "meter": [meter(period_s=0.2)]}
+            async with reading(tmp_path, table) as bench:
+                await until(bench.online, "the device")
+                await records(bench, 1)
+                bench.parts.committer._congested = True
+                have = len(await bench.readings())
+                await until(lambda: bench.count("kept", "press") >= 8, "what waits", 20)
+                assert len(await bench.readings()) <= have + 3
+                assert bench.online(), "it is we who do not listen"
+                bench.parts.committer._congested = False
+                await records(bench, 2)
+                await numbered(bench)
+                assert bench.count("dropped", "press") == 0
 
     run(work)

@@ -22,6 +22,12 @@ from support.meters import TRUTH, PtyLine, SimMeter, half, silence, wrong_crc
 Harm = Callable[[bytes], bytes]
 
 
+@pytest.fixture(autouse=True)
+def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is later on a pty than a test makes it."""
+    monkeypatch.setattr("clampgateway.sources.modbus_meter.bus.LATE_S", 0.4)
+
+
 @pytest.mark.parametrize(
     ("harm", "counter", "said"),
     [
@@ -99,19 +105,21 @@ def test_a_frame_that_is_lost_now_and_then_is_asked_for_again(tmp_path: Path) ->
     run(work)
 
 
-def test_an_answer_that_comes_late_is_not_taken_for_the_next(tmp_path: Path) -> None:
+@pytest.mark.parametrize("retries", [0, 1])
+def test_an_answer_that_comes_late_is_not_taken_for_the_next(tmp_path: Path, retries: int) -> None:
     """Requests of one length to one meter: their answers look alike but for the values."""
 
     async def work() -> None:
         line = PtyLine(tmp_path / "tty", live())
         await line.plug()
-        table = {"port": str(line.path), "timeout_s": 0.1, "retries": 0, "meter": [meter()]}
+        table = {"port": str(line.path), "timeout_s": 0.1, "retries": retries, "meter": [meter()]}
         async with reading(tmp_path, table) as bench:
             await until(bench.online, "the device")
             await records(bench, 2)
-            for delay_s in (0.13, 0.0, 0.17, 0.0, 0.11, 0.0):
+            for delay_s in (0.13, 0.0, 0.25, 0.11, 0.28):
                 line.delay_s = delay_s
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(0.7)
+            line.delay_s = 0.0
             await records(bench, 2)
             assert bench.count("timeouts") > 3
             await never_zero(bench)

@@ -119,7 +119,7 @@ class PtyLine:
     """A serial line from `path` to a server with these meters; what the meters say can be harmed.
 
     `harm` gets what goes to the gateway and returns what comes there, b"" for silence. `delay_s`
-    holds it back.
+    holds it back; what was said first comes first.
     """
 
     def __init__(self, path: Path, *meters: SimMeter) -> None:
@@ -127,6 +127,7 @@ class PtyLine:
         self.meters = meters
         self.harm: Callable[[bytes], bytes] = lambda data: data
         self.delay_s = 0.0
+        self._at_s = 0.0
         self._fds: list[int] = []
         self._masters: tuple[int, int] = (-1, -1)
         self._server: ModbusSerialServer | None = None
@@ -158,7 +159,9 @@ class PtyLine:
     def _to_gateway(self) -> None:
         with contextlib.suppress(OSError):
             data = self.harm(os.read(self._masters[1], 4096))
-            asyncio.get_running_loop().call_later(self.delay_s, self._write, data)
+            loop = asyncio.get_running_loop()
+            self._at_s = max(self._at_s + 0.001, loop.time() + self.delay_s)
+            loop.call_at(self._at_s, self._write, data)
 
     def _write(self, data: bytes) -> None:
         if self._fds:

@@ -29,6 +29,8 @@ RETRY_MOST_S = 5.0
 # Ref: MODBUS over Serial Line V1.02, 2.5.1.1: 3.5 characters of 11 bits between frames, 1.75 ms
 # above 19,200 baud. Adapters and meters are slow to turn the line round, so never less than this.
 PAUSE_LEAST_S = 0.005
+# No answer comes later than this, or than twice the time-out.
+LATE_S = 2.0
 # Ref: Modbus Application Protocol V1.1b3, 7.
 EXCEPTIONS = {
     1: "illegal function",
@@ -140,8 +142,8 @@ class Bus:
         if not self.line.host:
             await asyncio.sleep(max(PAUSE_LEAST_S, 3.5 * 11 / self.line.baud))
         read = client.read_holding_registers if function == 3 else client.read_input_registers
-        self._heard = 0
         self._requests += 1
+        self._heard = 0
         try:
             async with asyncio.timeout(self.line.timeout_s + OPEN_S):
                 answer = await read(first, count=count, device_id=unit)
@@ -181,7 +183,7 @@ class Bus:
     async def _settle(self) -> None:
         """Let what is late come, and forget it: pymodbus does at the next request."""
         if not self.line.host:
-            await asyncio.sleep(self.line.timeout_s)
+            await asyncio.sleep(max(self.line.timeout_s, LATE_S - self.line.timeout_s))
 
     # --- the line -------------------------------------------------------------------------------
 

@@ -342,7 +342,12 @@ class MeterDevice:
         if self._stream is not None and self._out:
             data = bytes(self._out)
             self._out.clear()
-            self._stream.data_received(data)
+            try:
+                self._stream.data_received(data)
+            except MemoryError:
+                # The link ends, as of any device; what it did not take is sent over the next.
+                self._committer.no_memory()
+                self.hang_up()
 
     def stats(self) -> dict[str, object]:
         return {
