@@ -21,6 +21,7 @@ from clampgateway.clocksync import Clocks
 from clampgateway.committer import Committer
 from clampgateway.link import Links
 from clampgateway.sources.modbus_meter.spool import SPOOL_FULL, Spool
+from clampgateway.sources.modbus_meter.wire import Wire
 from clampgateway.stream import DeviceStream
 from clampwire import framing, messages, values
 from clampwire.codec import Codec
@@ -58,40 +59,6 @@ class Counts(NamedTuple):
     faults: int = 0
 
 
-class _Wire(asyncio.Transport):
-    """The transport between the stream and the device; nothing is ever in its way."""
-
-    def __init__(self, device: MeterDevice) -> None:
-        super().__init__()
-        self._device = device
-        self.closed = False
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self._device.heard(bytes(data))
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def pause_reading(self) -> None:
-        self._device.paused = True
-
-    def resume_reading(self) -> None:
-        self._device.paused = False
-        self._device.send_items()
-
-    def close(self) -> None:
-        self.abort()
-
-    def abort(self) -> None:
-        """In a turn of its own: the stream may be in the middle of something."""
-        if not self.closed:
-            self.closed = True
-            asyncio.get_running_loop().call_soon(self._device.hang_up)
-
-
 class MeterDevice:
     """One meter as a device. `describes`: its Describe payloads, all under `crc`."""
 
@@ -118,7 +85,7 @@ class MeterDevice:
         self._welcome = False
         self.refused = ""
         self._stream: DeviceStream | None = None
-        self._wire: _Wire | None = None
+        self._wire: Wire | None = None
         self._deframer = framing.Deframer(messages.PAYLOAD_MAX)
         self._nonce = 0
         self._spool = Spool()
@@ -163,7 +130,7 @@ class MeterDevice:
         self._out.clear()
         self._spool.resend()
         self._nonce = secrets.randbits(32)
-        self._wire = _Wire(self)
+        self._wire = Wire(self)
         self._stream = DeviceStream(
             self._links, self._committer, self._clocks, self._about.source, _ignore
         )
