@@ -85,9 +85,11 @@ class MeterBench:
                 found.append(decode_record(item, about))
         return found
 
-    async def gaps(self, device: str = "press") -> list[GapReading]:
+    async def gaps(self, device: str = "press", *, overrun: bool = False) -> list[GapReading]:
+        """Those of an overrun, which a busy machine may cause at any time, or all others."""
         about = self.parts.devices.at(device).description
-        return [decode_gap(i, about) for i in await self.items(device) if i.kind == GAP]
+        found = [decode_gap(i, about) for i in await self.items(device) if i.kind == GAP]
+        return [gap for gap in found if (gap.reason == "overrun") is overrun]
 
     async def events(self, device: str = "press") -> list[EventReading]:
         about = self.parts.devices.at(device).description
