@@ -9,7 +9,7 @@ import gc
 
 from clampdevice.analog import AnalogChannel
 from clampdevice.bootcount import BootCount
-from clampdevice.borrow import Borrowed
+from clampdevice.borrow import Borrowed, fill_holes
 from clampdevice.calibration import CalibrationStore
 from clampdevice.clock import TICKS_PERIOD, Clock
 from clampdevice.commands import Commands, seconds_of
@@ -93,6 +93,7 @@ class App:
         self._identify_until_ms = 0
         self._made_s = 0  # device time of a record after which the loop has not paused yet
         self._lag_ms = 0
+        self._holes: object = None
         self._heap_free = hal.heap_free()  # from here on after a record, when it is clean
         self._device = device
         self._curve = config["sources"].get("adc", {}).get("linearise", "none")
@@ -268,6 +269,8 @@ class App:
                 continue
             # Not before all is taken: the rest might not wait for a collection.
             if self._made_s:
+                if self._holes is None:
+                    self._holes = fill_holes()
                 gc.collect()
                 if not self._made_s % _HEAP_EVERY_S:
                     self._heap_free = self._hal.heap_free()

@@ -4,10 +4,14 @@ What somebody took from a module that left lives as long as whoever took it.
 """
 
 import gc
+import struct
 import sys
 
 _OURS = "clampdevice."
 _LOADING_BYTES = 8192
+_BLOCK = 4 * struct.calcsize("P")  # the heap's unit in bytes: a pair takes one
+# Free blocks in a row that are left: a call that the chip's stack does not take needs as many.
+_WIDE = 8
 
 
 def loading(begins: bool) -> None:
@@ -19,6 +23,29 @@ def loading(begins: bool) -> None:
     threshold = getattr(gc, "threshold", None)  # CPython has none
     if threshold:
         threshold(_LOADING_BYTES if begins else -1)
+
+
+def fill_holes() -> object:
+    """Takes the small holes that lie before the first wide one; what it returns holds them.
+
+    They serve nobody: each larger piece, and with it each call whose frame does not fit the chip's
+    stack, is looked for from the first free block on, through all of the heap that is full behind
+    it. Without them that search begins where there is room. To be called once, when all is there
+    that stays.
+    """
+    gc.collect()
+    held: tuple = ()
+    run = last = 0
+    while run < _WIDE:
+        held = (held, None)
+        at = id(held)
+        if at < last:
+            break  # no wide hole: the heap has begun again from its start
+        run = run + 1 if at == last + _BLOCK else 1
+        last = at
+    for _ in range(run):
+        held = held[0]
+    return held
 
 
 class Borrowed:

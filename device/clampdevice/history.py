@@ -163,26 +163,29 @@ class History:
         `room(us)`: how long the sampler needs nobody, from now; it may do what it can to make
         that `us`. Called before a step of the flash alone.
         """
-        ring = self.ring
         if self._gone != self._spool.dropped:
             # What RAM had to drop is told after a power cut, too, though younger items are here.
             self._gone = self._spool.dropped
-            ring.save()
-        due = ring.due()
-        if due:
-            needed = ERASE_US if due == ERASE else PROGRAM_US
-            if self._waits_since < 0:
-                self._waits_since = now_ms
-            patient = now_ms - self._waits_since < PATIENCE_MS
-            headroom_us = room(needed)
-            if headroom_us >= needed or not patient:
-                self.forced += headroom_us < needed
-                self._waits_since = -1
-                begun_us = ticks_us()
-                ring.step()
-                self.longest_us = max(self.longest_us, (ticks_us() - begun_us) & 0x3FFFFFFF)
-                return True
+            self.ring.save()
+        due = self.ring.due()
+        if due and self._step(ERASE_US if due == ERASE else PROGRAM_US, now_ms, room, ticks_us):
+            return True
         return self._spool.crowded and self.move()
+
+    def _step(self, needed_us: int, now_ms: int, room, ticks_us) -> bool:
+        """One step of the flash, which takes up to `needed_us`; False if it has to wait."""
+        if self._waits_since < 0:
+            self._waits_since = now_ms
+        patient = now_ms - self._waits_since < PATIENCE_MS
+        headroom_us = room(needed_us)
+        if headroom_us < needed_us and patient:
+            return False
+        self.forced += headroom_us < needed_us
+        self._waits_since = -1
+        begun_us = ticks_us()
+        self.ring.step()
+        self.longest_us = max(self.longest_us, (ticks_us() - begun_us) & 0x3FFFFFFF)
+        return True
 
     def move(self) -> bool:
         """Move the oldest of the RAM down; False if the ring has no room before its next step."""

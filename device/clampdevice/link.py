@@ -20,6 +20,9 @@ HELLO_MS = 1000
 _REFUSED_MS = 5000
 # The gateway sends Time every 5 s; three missed ones mean that it is gone.
 SILENCE_MS = 15000
+# After a look that found nothing to say only news bring another before this: a look at all lanes
+# takes a chip a millisecond and more.
+LOOK_MS = 200
 _STATUS_MS = 10000
 _ANSWERS_MAX = 4
 _OUT_PAYLOAD_MAX = 512
@@ -82,6 +85,7 @@ class Link:
         self._describe_next = len(describes)
         self._live: list[int] = []
         self._hello_due_ms = 0
+        self._look_ms = 0
         self._heard_ms = 0
         self._status_due_ms = 0
 
@@ -99,6 +103,7 @@ class Link:
 
     def receive(self, data: bytes) -> None:
         """Take bytes from the line; anything wrong in them is counted and skipped."""
+        self._look_ms = 0
         for payload in self._deframer.feed(data):
             try:
                 name, message = self._codec.decode(payload)
@@ -176,11 +181,23 @@ class Link:
     def made(self, seq: int) -> None:
         """A new item is in the spool: it goes out at once if the link is up."""
         if self.ready:
+            self._look_ms = 0
             self._live.append(seq)
 
     def next_frame(self) -> memoryview | None:
-        """The next frame to write as a memoryview, or None if there is nothing to say now."""
+        """The next frame to write as a memoryview, or None if there is nothing to say now.
+
+        What only time brings (a repetition, a Status) comes up to 200 ms after it is due.
+        """
         now_ms = self._clock.now_ms()
+        if now_ms < self._look_ms and not self._spool.losses:
+            return None
+        frame = self._next(now_ms)
+        if frame is None:
+            self._look_ms = now_ms + LOOK_MS
+        return frame
+
+    def _next(self, now_ms: int) -> memoryview | None:
         if self.ready and now_ms - self._heard_ms > SILENCE_MS:
             self._lost_gateway(now_ms)
         if self._answers:
@@ -285,7 +302,7 @@ class Link:
         """
         self._describes = describes
         self.describe_crc = describe_crc(self._codec, describes)
-        self._describe_next = 0
+        self._describe_next = self._look_ms = 0
 
     def describe_payloads(self) -> list[bytes]:
         """All Describe messages, in the order of their channels."""

@@ -202,8 +202,10 @@ class VibrationChannel:
 
     def add(self, buf, first: int, n: int) -> None:
         """Adds `n` frames, the first of which begins at `buf[first]`."""
-        for axis in self._axes:
-            axis.add(buf, first, n)
+        i = 0
+        while i < len(self._axes):  # `for` would need more than the chip's stack gives a call
+            self._axes[i].add(buf, first, n)
+            i += 1
         if self.extra is not None:
             self.extra.add(buf, first, n)
 

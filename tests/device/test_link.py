@@ -4,7 +4,7 @@ import json
 
 from clampdevice.clock import Clock
 from clampdevice.commands import Commands
-from clampdevice.link import RESEND_MS, SILENCE_MS, WINDOW, Identity, Link
+from clampdevice.link import LOOK_MS, RESEND_MS, SILENCE_MS, WINDOW, Identity, Link
 from clampdevice.spool import Spool
 from clampwire import framing, messages
 from clampwire.codec import Codec
@@ -188,7 +188,7 @@ def test_no_ack_means_again():
     bench.welcome()
     bench.wait(RESEND_MS - 1)
     assert _seqs(bench.said()) == []
-    bench.wait(2)
+    bench.wait(1 + LOOK_MS)
     assert _seqs(bench.said()) == [0]
     bench.hear("Ack", ((5, 0, 0),))
     bench.wait(2 * RESEND_MS)

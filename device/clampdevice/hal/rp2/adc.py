@@ -145,36 +145,37 @@ class AdcSource:
             self.fifo_overruns += 1
             self.converter.halt()
             self._running = False
-        ring = self._ring
-        position = ring.completed()
+        position = self._ring.completed()
         if position != self._position:
             self._look(position)
-        waiting = self._done - self._read
-        if not waiting:
+        if self._done == self._read:
             self._without_block()
             return None
-        if waiting > self._few:
+        if self._done - self._read > self._few:
             self._look_closer()
-            waiting = self._done - self._read
         if self._fresh:
             return self._first_block(now_us)
-        count = min(waiting, MERGE, ring.contiguous(self._read))
-        while True:
-            cycles = self._due_cycles + count * self._block_cycles
-            step_us = cycles // _MHZ
-            off_us = ticks_diff(ring.stamp(self._read + count - 1), self._due) - step_us
-            if -self._tolerance_us <= off_us <= self._tolerance_us and self._in_order(count):
-                break
-            if count == 1:
+        count = min(self._done - self._read, MERGE, self._ring.contiguous(self._read))
+        if not self._pass(count):
+            if count == 1 or not self._pass(1):
                 self._refuse()
                 return None
             count = 1
-        self._due = (self._due + step_us) & TICKS_MASK
-        self._due_cycles = cycles % _MHZ
-        self._end_us += step_us
         if self._learn:
             self._learn_zero(now_us)
         return self._hand_out(count)
+
+    def _pass(self, count: int) -> bool:
+        """Moves the due time on over `count` blocks, if stamp and order are as they should be."""
+        cycles = self._due_cycles + count * self._block_cycles
+        step_us = cycles // _MHZ
+        off_us = ticks_diff(self._ring.stamp(self._read + count - 1), self._due) - step_us
+        if not -self._tolerance_us <= off_us <= self._tolerance_us or not self._in_order(count):
+            return False
+        self._due = (self._due + step_us) & TICKS_MASK
+        self._due_cycles = cycles % _MHZ
+        self._end_us += step_us
+        return True
 
     def _first_block(self, now_us: int) -> list | None:
         """The first block of a run: the crystal's count starts at its stamp.
@@ -220,11 +221,12 @@ class AdcSource:
         """Whether the temperature is where it belongs, from the last frame back."""
         if self._witness < 0:
             return True
-        frames = count * self._block_frames
-        looks = max(1, frames // WITNESS_STEP)
-        frame = frames - 1 - (looks - 1) * WITNESS_STEP
-        at = self._ring.first(self._read) + frame * self.slots + self._witness
-        found = extremes(self._ring.buf, at, looks, self.slots * WITNESS_STEP)
+        frame = count * self._block_frames - 1
+        looks = (frame + 1) // WITNESS_STEP or 1
+        frame -= (looks - 1) * WITNESS_STEP
+        frame = self._ring.first(self._read) + frame * self.slots
+        frame += self._witness  # its place in the ring from here on
+        found = extremes(self._ring.buf, frame, looks, self.slots * WITNESS_STEP)
         return found & 0xFFF >= WITNESS_LOW and found >> 12 <= WITNESS_HIGH
 
     def _refuse(self) -> None:

@@ -242,14 +242,12 @@ class EntrySource:
 
     def _look(self, position: int) -> None:
         """Brings the count of complete blocks up to date; see `AdcSource`."""
-        ring = self._ring
-        fresh = (position - self._position) % ring.modulus
-        stamp = ring.stamp(self._done + fresh - 1)
-        block_us = self._rate.us(self._block)
-        spent_us = ticks_diff(stamp, self._moved)
-        if spent_us > ring.modulus * block_us // 2:
-            spent = spent_us // block_us
-            fresh += (spent - fresh + ring.modulus // 2) // ring.modulus * ring.modulus
+        modulus = self._ring.modulus
+        fresh = (position - self._position) % modulus
+        stamp = self._ring.stamp(self._done + fresh - 1)
+        spent = ticks_diff(stamp, self._moved) // self._rate.us(self._block)
+        if 2 * spent > modulus:
+            fresh += (spent - fresh + modulus // 2) // modulus * modulus
         self._done += fresh
         self._position = position
         self._moved = stamp
@@ -269,13 +267,11 @@ class EntrySource:
 
     def _check(self) -> None:
         """Looks at one block, or at more while it is open how many frames are missing."""
-        found = self._found
-        form = self.driver.entry_format
         while self._seen < self._done:
             block = self._seen
             stamp = self._ring.stamp(block)
-            at = entries(self._ring.buf, self._ring.first(block), self._block, found)
-            if not found[1] & READY or found[0] & 0xFF != form or found[1] & 0xFF != form:
+            at = self._convert(block)
+            if self._are_none():
                 self._refuse()
                 return
             self._seen += 1
@@ -294,6 +290,16 @@ class EntrySource:
                 self._count(stamp)
                 self._checked = self._seen
                 return
+
+    def _convert(self, block: int) -> int:
+        """See `entries`."""
+        return entries(self._ring.buf, self._ring.first(block), self._block, self._found)
+
+    def _are_none(self) -> bool:
+        """Whether an entry was not ready, or of another DATA_FORMAT."""
+        any_of, all_of = self._found[0], self._found[1]
+        form = self.driver.entry_format
+        return not all_of & READY or any_of & 0xFF != form or all_of & 0xFF != form
 
     def _refuse(self) -> None:
         """An entry was none: the sensor is set up anew, and given up after some."""
@@ -335,31 +341,33 @@ class EntrySource:
 
     def _hand_out(self, now_us: int) -> list:
         result = self._result
-        block, frame = self._read, self._split
-        n = self._block - frame
-        lost = 0
-        if block == self._gap and self._gap_lost:
-            if frame < self._gap_frame:
-                n = self._gap_frame - frame
-            else:
-                lost = self._gap_lost
-                self._gap_lost = 0
-                self.overruns += 1
-                self.lost_frames += lost
-                self._due = (self._due + self._rate.long_us(lost)) & TICKS_MASK
+        result[4] = 0
+        n = self._block - self._split
+        if self._gap_lost and self._read == self._gap:
+            n = self._at_gap(n)
         self._due = (self._due + self._rate.us(n)) & TICKS_MASK
-        self._handed = block
+        self._handed = self._read
+        result[1] = self._ring.first(self._read) + SLOTS * self._split + 1
+        result[2] = n
         self._split += n
         if self._split == self._block:
             self._split = 0
             self._read += 1
         # The frame that was read is older than the one that made the watermark.
         end = self._due - self._reader.read_us - self._rate.us(WATERMARK - 1)
-        result[1] = self._ring.first(block) + SLOTS * frame + 1
-        result[2] = n
         result[3] = now_us + ticks_diff(end - self._zero, now_us)
-        result[4] = lost
         return result
+
+    def _at_gap(self, n: int) -> int:
+        """Frames to hand out before the gap; behind it all `n`, with what is missing."""
+        if self._split < self._gap_frame:
+            return self._gap_frame - self._split
+        lost, self._gap_lost = self._gap_lost, 0
+        self._result[4] = lost
+        self.overruns += 1
+        self.lost_frames += lost
+        self._due = (self._due + self._rate.long_us(lost)) & TICKS_MASK
+        return n
 
     def headroom_us(self) -> int:
         """How long nobody need call `take`, from now."""
