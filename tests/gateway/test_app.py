@@ -321,14 +321,17 @@ def test_journal_lines_have_levels_and_no_times(gateway: Gateways) -> None:
 def test_the_example_names_every_key_with_its_default(root_dir: Path) -> None:
     example = root_dir / "docs/examples/gateway.toml"
     config = load(example, sections())
-    assert [part.section for part in (*config.sources, *config.bridges)] == [*SOURCES, *BRIDGES]
+    # A meter's line has no default: its part is out, and test_meter_config.py looks at it.
+    expected = [name for name in (*SOURCES, *BRIDGES) if name != "modbus_meter"]
+    assert [part.section for part in (*config.sources, *config.bridges)] == expected
+    text = re.sub(r"(?ms)^#\[\[modbus_meter\]\]\n.*?^$", "", example.read_text())
     # "#key = value" is a default, "# text" a remark.
     active = "".join(
         line.removeprefix("#") if re.match(r"#[a-z_]+ = ", line) else line
-        for line in example.read_text().splitlines(keepends=True)
+        for line in text.splitlines(keepends=True)
     )
     document = tomllib.loads(active)
-    models = CORE | {name: section.settings() for name, section in sections().items()}
+    models = CORE | {name: sections()[name].settings() for name in expected}
     assert document.keys() == models.keys()
     for name, model in models.items():
         table = document[name][0] if isinstance(document[name], list) else document[name]

@@ -146,6 +146,8 @@ def test_damaged_facts_cost_the_clocks_and_nothing_else(tmp_path: Path) -> None:
         whole[:at] + bytes([whole[at] ^ 0x11]) + whole[at + 1 :] for at in range(0, len(whole), 7)
     ]
     for data in spoiled:
+        if data.strip() == whole.strip():
+            continue  # but for its last line's end
         file.write_bytes(data)
         two = Store(path)
         assert two.clocks() is None
