@@ -166,11 +166,12 @@ class Committer:
 
     async def _wait(self) -> None:
         if not self._work.is_set():
+            upkeep_s = max(0.0, self._upkeep_due_s - time.monotonic())
             try:
-                async with asyncio.timeout(CURSORS_S):
+                async with asyncio.timeout(min(CURSORS_S, upkeep_s)):
                     await self._work.wait()
             except TimeoutError:
-                return  # time to look after the cursors
+                return  # time to look after the cursors, or after what is old
         try:
             async with asyncio.timeout(self._interval_s):
                 await self._enough.wait()

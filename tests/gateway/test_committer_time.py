@@ -104,6 +104,26 @@ def test_readers_hear_of_what_was_corrected_behind_the_items(path: Path) -> None
     on_bench(path, work)
 
 
+def test_many_are_corrected_step_by_step_although_nothing_comes(path: Path) -> None:
+    """Ten steps of 500 rows, which take a second and not ten."""
+
+    async def work(bench: Bench) -> None:
+        count = 5000
+        bench.submit(*(item_of(seq) for seq in range(count)))
+        await until(lambda: len(bench.acked) == count)
+        bench.dating = dating(("lathe", 1))
+        bench.news.append(Era(2, "run", OFFSET_MS))
+        await until(bench.store.eras)
+        begun_s = time.monotonic()
+        found: list[Stored] = []
+        while not found or not found[-1].item.rev:
+            await asyncio.sleep(0.05)
+            found = await bench.thread.read_range("lathe", 1, count - 1, count - 1, -1, 9)
+        assert time.monotonic() - begun_s < 6
+
+    on_bench(path, work)
+
+
 def test_nothing_is_dated_in_an_era_that_is_not_kept_yet(path: Path) -> None:
     """The step is seen in the moment in which a correction asks for the time."""
 
