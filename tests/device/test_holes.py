@@ -12,7 +12,7 @@ PIECE = 64
 
 def _full_heap() -> tuple:
     """(nodes [piece, node before], how many), made until there was no room."""
-    node = None
+    node: list = []
     count = 0
     try:
         while True:
