@@ -198,7 +198,7 @@ def test_a_fuzzer_costs_nobody_anything(
             assert answers >= 0.9 * FRAMES
             assert stats["broken"] > 0
             assert stats["exceptions"] > FRAMES // 10
-            assert good.asked > 20
+            assert good.asked > 50
             assert good.worst_s < GOOD_S, "a good client had to wait"
             await until(lambda: bridge.stats()["connections"] == 0, "all are gone")
         faults.add("Modbus frame of a fuzzer", FRAMES, 0, 0, recovery_s=good.worst_s)
