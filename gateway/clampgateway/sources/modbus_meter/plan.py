@@ -13,6 +13,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from clampgateway.registers.order import places
 from clampgateway.sources.modbus_meter.profile import (
     TYPES,
     ChannelProfile,
@@ -158,11 +159,9 @@ class Plan:
 
 def _raw(kind: str, word_order: str, words: Sequence[int]) -> float:
     data = b"".join(word.to_bytes(2, "big") for word in words)
-    if word_order in ("CDAB", "DCBA"):
-        data = b"".join(data[at : at + 2] for at in range(len(data) - 2, -1, -2))
-    if word_order in ("BADC", "DCBA"):
-        data = b"".join(bytes((data[at + 1], data[at])) for at in range(0, len(data), 2))
-    return struct.unpack(">" + TYPES[kind][1], data)[0]
+    # Each order, applied twice, gives the first one again.
+    plain = bytes(data[at] for at in places(len(words), word_order))
+    return struct.unpack(">" + TYPES[kind][1], plain)[0]
 
 
 def _fields(profile: Profile) -> list[Field]:
