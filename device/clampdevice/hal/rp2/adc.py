@@ -221,12 +221,10 @@ class AdcSource:
         """Whether the temperature is where it belongs, from the last frame back."""
         if self._witness < 0:
             return True
-        frame = count * self._block_frames - 1
-        looks = (frame + 1) // WITNESS_STEP or 1
-        frame -= (looks - 1) * WITNESS_STEP
-        frame = self._ring.first(self._read) + frame * self.slots
-        frame += self._witness  # its place in the ring from here on
-        found = extremes(self._ring.buf, frame, looks, self.slots * WITNESS_STEP)
+        looks = count * self._block_frames // WITNESS_STEP or 1
+        at = self._ring.first(self._read) + self._witness
+        at += (count * self._block_frames - 1 - (looks - 1) * WITNESS_STEP) * self.slots
+        found = extremes(self._ring.buf, at, looks, self.slots * WITNESS_STEP)
         return found & 0xFFF >= WITNESS_LOW and found >> 12 <= WITNESS_HIGH
 
     def _refuse(self) -> None:
