@@ -19,6 +19,7 @@ from support.meterbench import (
     meter,
     never_zero,
     numbered,
+    read_on_tcp,
     reading,
     records,
     run,
@@ -118,37 +119,33 @@ def test_a_source_that_is_started_again_goes_on_in_its_power_up(tmp_path: Path) 
 def test_an_exception_withholds_what_it_refuses_and_no_more(tmp_path: Path) -> None:
     async def work() -> None:
         sim = live()
-        async with on_tcp(sim) as port:
-            table = {"host": "127.0.0.1", "port": port, "meter": [meter()]}
-            async with reading(tmp_path, table) as bench:
-                await until(bench.online, "the device")
-                await records(bench)
-                sim.refused = {SDM120["kwh"], SDM120["volts"], SDM120["hz"]}
-                await records(bench, 5)
-                readings = await bench.readings()
-                last = readings[-1]
-                assert last.quality == "good"
-                # Both of voltage1; import, export of energy1 stand beside the frequency.
-                assert last.channels["voltage1"] == {"rms": None, "frequency": None}
-                assert last.channels["current1"] == NUMBERS["current1"]
-                assert set(last.channel_flags) == {"voltage1", "energy1", "reactive1"}
-                assert last.channel_flags["voltage1"] == ("bad",)
-                faults = await bench.faults()
-                text = "illegal data address (2) for 2 registers from 0 by function 4"
-                assert ("fault", "voltage1", text) in faults
-                assert bench.online()
-                sim.refused = set()
-                await records(bench)
-                assert (await bench.readings())[-1].channels == NUMBERS
-                cleared = [channel for kind, channel, _t in await bench.faults() if "_" in kind]
-                assert sorted(cleared) == ["energy1", "reactive1", "voltage1"]
-                gaps = {gap.channel: gap for gap in await bench.gaps()}
-                assert set(gaps) == {"energy1", "reactive1", "voltage1"}
-                partial = bench.count("partial", "press")
-                assert {gap.samples for gap in gaps.values()} == {partial}
-                assert bench.count("exceptions") >= 3 * partial - 3
-                await never_zero(bench)
-                await numbered(bench)
+        async with read_on_tcp(sim, tmp_path) as bench:
+            sim.refused = {SDM120["kwh"], SDM120["volts"], SDM120["hz"]}
+            await records(bench, 5)
+            readings = await bench.readings()
+            last = readings[-1]
+            assert last.quality == "good"
+            # Both of voltage1; import, export of energy1 stand beside the frequency.
+            assert last.channels["voltage1"] == {"rms": None, "frequency": None}
+            assert last.channels["current1"] == NUMBERS["current1"]
+            assert set(last.channel_flags) == {"voltage1", "energy1", "reactive1"}
+            assert last.channel_flags["voltage1"] == ("bad",)
+            faults = await bench.faults()
+            text = "illegal data address (2) for 2 registers from 0 by function 4"
+            assert ("fault", "voltage1", text) in faults
+            assert bench.online()
+            sim.refused = set()
+            await records(bench)
+            assert (await bench.readings())[-1].channels == NUMBERS
+            cleared = [channel for kind, channel, _t in await bench.faults() if "_" in kind]
+            assert sorted(cleared) == ["energy1", "reactive1", "voltage1"]
+            gaps = {gap.channel: gap for gap in await bench.gaps()}
+            assert set(gaps) == {"energy1", "reactive1", "voltage1"}
+            partial = bench.count("partial", "press")
+            assert {gap.samples for gap in gaps.values()} == {partial}
+            assert bench.count("exceptions") >= 3 * partial - 3
+            await never_zero(bench)
+            await numbered(bench)
 
     run(work)
 
@@ -157,12 +154,8 @@ def test_a_meter_that_refuses_everything_is_online_and_bad(tmp_path: Path) -> No
     async def work() -> None:
         sim = live()
         sim.refused = set(range(400))
-        async with on_tcp(sim) as port:
-            table = {"host": "127.0.0.1", "port": port, "meter": [meter()]}
-            async with reading(tmp_path, table) as bench:
-                await until(bench.online, "the device")
-                await records(bench)
-                assert {each.quality for each in await bench.readings()} == {"bad"}
+        async with read_on_tcp(sim, tmp_path) as bench:
+            assert {each.quality for each in await bench.readings()} == {"bad"}
 
     run(work)
 
@@ -170,23 +163,19 @@ def test_a_meter_that_refuses_everything_is_online_and_bad(tmp_path: Path) -> No
 def test_a_wrong_value_is_withheld_and_told(tmp_path: Path) -> None:
     async def work() -> None:
         sim = live()
-        async with on_tcp(sim) as port:
-            table = {"host": "127.0.0.1", "port": port, "meter": [meter()]}
-            async with reading(tmp_path, table) as bench:
-                await until(bench.online, "the device")
-                await records(bench)
-                sim.sdm120(pf=math.nan)
-                await records(bench, 4)
-                last = (await bench.readings())[-1]
-                assert last.channels["current1"] == {**NUMBERS["current1"], "pf": None}
-                assert last.channel_flags == {"current1": ("gap",)}
-                assert bench.count("bad_values", "press") >= 4
-                ((kind, channel, text),) = await bench.faults()
-                assert (kind, channel) == ("fault", "current1")
-                assert text == "pf is nan"
-                sim.sdm120(pf=TRUTH["pf"])
-                await records(bench)
-                await never_zero(bench)
+        async with read_on_tcp(sim, tmp_path) as bench:
+            sim.sdm120(pf=math.nan)
+            await records(bench, 4)
+            last = (await bench.readings())[-1]
+            assert last.channels["current1"] == {**NUMBERS["current1"], "pf": None}
+            assert last.channel_flags == {"current1": ("gap",)}
+            assert bench.count("bad_values", "press") >= 4
+            ((kind, channel, text),) = await bench.faults()
+            assert (kind, channel) == ("fault", "current1")
+            assert text == "pf is nan"
+            sim.sdm120(pf=TRUTH["pf"])
+            await records(bench)
+            await never_zero(bench)
 
     run(work)
 

@@ -26,7 +26,7 @@ from clampgateway.model import (
 )
 from clampgateway.sources.modbus_meter import ModbusMeterSource
 from support.gateway_parts import GatewayParts, running, serving, until
-from support.meters import TRUTH, SimMeter
+from support.meters import TRUTH, SimMeter, on_tcp
 
 
 def settings(**table: object) -> Any:  # noqa: ANN401 - a settings model
@@ -107,6 +107,17 @@ async def reading(folder: Path, table: dict[str, object]) -> AsyncIterator[Meter
     async with running(folder) as parts:
         bench = MeterBench(parts, table)
         async with serving(bench.source.run):
+            yield bench
+
+
+@contextlib.asynccontextmanager
+async def read_on_tcp(sim: SimMeter, folder: Path) -> AsyncIterator[MeterBench]:
+    """One meter on TCP, of which some records are there."""
+    async with on_tcp(sim) as port:
+        table = {"host": "127.0.0.1", "port": port, "meter": [meter()]}
+        async with reading(folder, table) as bench:
+            await until(bench.online, "the device")
+            await records(bench)
             yield bench
 
 
