@@ -62,6 +62,13 @@ def told(parts: GatewayParts, last: int) -> int:
     return parts.feed.last_id - len(DEVICES) * last
 
 
+async def undated(parts: GatewayParts, bridge: MqttBridge) -> None:
+    """All are committed and delivered while nobody knows the time."""
+    await until(lambda: bridge.stats()["connected"], "a connection")
+    await parts.commit(records(1, COUNT))
+    await until(lambda: not left(bridge), "all, without times")
+
+
 async def settled(parts: GatewayParts, bridge: MqttBridge, seen: Subscriber, last: int) -> None:
     """All corrected and told, all delivered, all handed on."""
     await until(lambda: told(parts, last) == RANGES, "all corrected", 30)
@@ -79,9 +86,7 @@ def test_what_is_dated_late_comes_once_more_and_right(
         async with subscribed(broker.port, f"{BASE}/#") as seen, running(tmp_path) as parts:
             describe(parts)
             async with bridged(parts, broker.port) as bridge:
-                await until(lambda: bridge.stats()["connected"], "a connection")
-                await parts.commit(records(1, COUNT))
-                await until(lambda: not left(bridge), "all, without times")
+                await undated(parts, bridge)
                 await seen.caught_up()
                 assert len(Heard(seen).of(0)) == len(DEVICES) * COUNT
                 learn(parts)
@@ -111,9 +116,7 @@ def test_in_the_middle_of_what_is_dated_late(
     slow = {"history_records_per_s": 150}
 
     async def until_middle(parts: GatewayParts, bridge: MqttBridge, seen: Subscriber) -> None:
-        await until(lambda: bridge.stats()["connected"], "a connection")
-        await parts.commit(records(1, COUNT))
-        await until(lambda: not left(bridge), "all, without times")
+        await undated(parts, bridge)
         learn(parts)
         await until(lambda: told(parts, COUNT) == RANGES, "all corrected")
         await until(lambda: len(Heard(seen).of(1)) > 50, "some of them")
@@ -183,9 +186,7 @@ def test_what_is_dated_late_waits_for_its_topic(
         async with subscribed(broker.port, f"{BASE}/#") as seen, running(tmp_path) as parts:
             describe(parts)
             async with bridged(parts, broker.port) as bridge:
-                await until(lambda: bridge.stats()["connected"], "a connection")
-                await parts.commit(records(1, COUNT))
-                await until(lambda: not left(bridge), "all, without times")
+                await undated(parts, bridge)
                 learn(parts)
                 await until(lambda: told(parts, COUNT) == RANGES, "all corrected")
                 await until(lambda: bridge.stats()["parked"] == RANGES // 2, "half of it waits")
