@@ -235,7 +235,7 @@ class Committer:
             try:
                 del self._notes[:noted]
                 self._cursors, self._parked = cursors, parked
-                self._took(len(items), redelivered)
+                self._took(len(items), batches, redelivered)
                 for _ in range(batches):
                     self._tell(*self._queue.popleft())
             finally:
@@ -254,12 +254,12 @@ class Committer:
             self.no_memory()
             self._feed.publish(new)  # with what the reserve gave
 
-    def _took(self, items: int, redelivered: int) -> None:
+    def _took(self, items: int, batches: int, redelivered: int) -> None:
         self.commits += 1
         self.committed += items - redelivered
         self.redelivered += redelivered
         self.pending -= items
-        if not self.pending and not self._notes:
+        if len(self._queue) == batches and not self._notes:
             self._work.clear()
         if self.pending < EAGER_ITEMS:
             self._enough.clear()

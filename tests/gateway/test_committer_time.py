@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from clampgateway import committer
 from clampgateway.model import RESTAMPED, Item, Parked, Stored, restamped_range
 from clampgateway.store import file
 from clampgateway.utcclock import Era
@@ -151,6 +152,29 @@ def test_nothing_is_dated_in_an_era_that_is_not_kept_yet(path: Path) -> None:
         bench.news.append(Era(4, "run", OFFSET_MS + 7000))
         await dated_in(4)
         assert [one.item.utc_ms for one in found] == [right_ms(one) + 7000 for one in made]
+
+    on_bench(path, work)
+
+
+def test_who_waits_for_all_is_told_after_the_next_commit(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked while a commit is under way, with nothing behind it."""
+    monkeypatch.setattr(file, "BUSY_TIMEOUT_S", 0.02)
+    monkeypatch.setattr(committer, "CURSORS_S", 60.0)
+
+    async def work(bench: Bench) -> None:
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        bench.submit(item_of(1))
+        await until(lambda: bench.committer.failures >= 1)
+        waiting = asyncio.create_task(bench.committer.settled())
+        await asyncio.sleep(0)
+        assert not bench.acked
+        other.execute("ROLLBACK")
+        other.close()
+        await until(waiting.done, "the end of the wait", 5)
+        assert len(bench.acked) == 1
 
     on_bench(path, work)
 
