@@ -306,7 +306,8 @@ class ClockSync:
         self._drift = (w * wxo - wx * wo) / determinant
         self.rtt_us = best_us
         # Half the best round trip is what no averaging can find out: it may all lie on one way.
-        self.error_us = best_us / 2 + (wxx / determinant) ** 0.5
+        # The rest is expanded (k = 2), as every uncertainty that is told: delays have long tails.
+        self.error_us = best_us / 2 + 2 * (wxx / determinant) ** 0.5
         self._drift_sigma = (w / determinant) ** 0.5
 
     def _offset_at(self, device_us: float) -> float:
