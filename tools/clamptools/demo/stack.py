@@ -7,8 +7,11 @@ by the end-to-end tests, which bring a broker of their own and kill the gateway.
 from __future__ import annotations
 
 import json
+import sqlite3
 import sys
+import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -121,21 +124,27 @@ class Stack:
         return self.gateway.code if in_time else None
 
     def committed(self) -> set[Key]:
-        """Names of all items in the gateway's store; only after the gateway's end."""
-        store = Store(self.state_dir / STORE_FILE)
-        try:
-            found: set[Key] = set()
-            last = 0
-            while batch := store.read_after(last, STORE_BATCH):
-                found.update(
-                    Key(s.item.device, s.item.boot, s.item.seq)
-                    for s in batch
-                    if s.item.kind in (RECORD, EVENT, GAP)
-                )
-                last = batch[-1].id
-            return found
-        finally:
-            store.close()
+        """Names of all items in the gateway's store, also while the gateway runs."""
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            # The store is one process's alone; what a second may read is a copy.
+            copy = Path(folder) / STORE_FILE
+            source = sqlite3.connect(f"{(self.state_dir / STORE_FILE).as_uri()}?mode=ro", uri=True)
+            with closing(source), closing(sqlite3.connect(copy)) as target:
+                source.backup(target)
+            store = Store(copy)
+            try:
+                found: set[Key] = set()
+                last = 0
+                while batch := store.read_after(last, STORE_BATCH):
+                    found.update(
+                        Key(s.item.device, s.item.boot, s.item.seq)
+                        for s in batch
+                        if s.item.kind in (RECORD, EVENT, GAP)
+                    )
+                    last = batch[-1].id
+                return found
+            finally:
+                store.close()
 
     def ledger(self) -> list[tuple[str, Day]]:
         """(device, day) of the gateway's ledger; only after the gateway's end."""
