@@ -32,7 +32,7 @@ SWEEP_S = 0.5
 # A sweep that comes later than this was late by our own fault, or the machine slept.
 STEP_MOST_S = 2 * SWEEP_S
 ACCEPT_RETRY_S = 0.5
-CLOSE_S = 1.0
+CLOSE_S = 0.3  # the gateway gives a source half a second to stop
 # Of the kernel, for each connection: a device sends some hundred bytes a second, and reads less.
 SEND_BUFFER_BYTES = 16 << 10
 RECEIVE_BUFFER_BYTES = 64 << 10
