@@ -253,5 +253,17 @@ class BridgeMachine(RuleBasedStateMachine):
         self.loop.close()
 
 
+def test_what_was_taken_does_not_come_again_with_the_rest_of_its_step() -> None:
+    machine = BridgeMachine()
+    machine.commit([("aaa", "fresh")] * 4)
+    machine.lose_the_connection()  # so that all of it is backlog
+    machine.turn(turns=2)
+    machine.answer(count=1, quota=False)
+    assert sum(machine.came.values()) == 3
+    machine.lose_the_connection()
+    machine.teardown()
+    assert set(machine.came.values()) == {1}
+
+
 BridgeMachine.TestCase.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
 TestBridge = BridgeMachine.TestCase

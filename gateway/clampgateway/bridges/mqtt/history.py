@@ -112,9 +112,9 @@ class HistoryLane:
         return bool(made) and self._in_flight < IN_FLIGHT_MAX
 
     def restart(self) -> None:
-        """A connection came up: what has no answer is read again."""
+        """A connection came up: what has no answer is read again, and sent if it was not taken."""
         self.stop()
-        self._backlog = BacklogWork(self._reader)
+        self._backlog = BacklogWork(self._reader, self._backlog.taken)
         self.replays.restart()
         self._reader.lanes.ranges.retry(TOO_LARGE)  # this broker may take larger ones
 

@@ -59,11 +59,16 @@ class Work(Protocol):
 
 
 class BacklogWork:
-    """The oldest backlog, then the next, until there is none."""
+    """The oldest backlog, then the next, until there is none.
+
+    `taken` are ids that the broker has taken in steps that are not done: after a lost connection
+    the next work begins with those of the last, and does not send them again.
+    """
 
     stale = False
 
-    def __init__(self, reader: LaneReader) -> None:
+    def __init__(self, reader: LaneReader, taken: frozenset[int] | set[int] = frozenset()) -> None:
+        self.taken = set(taken)
         self._reader = reader
         self._lanes = reader.lanes
         self._at = 0
@@ -83,10 +88,13 @@ class BacklogWork:
                 for each in items
                 if not ranges.covers(each.item.device, each.item.kind, each.id)
             ]
+        if self.taken:
+            items = [each for each in items if each.id not in self.taken]
         return Step(items, up_to, last=False)
 
     def done(self, step: Step) -> None:
         self._lanes.backlog_done(step.up_to)
+        self.taken = {each for each in self.taken if each > step.up_to}
 
     def refused(self, stored: Stored, topic: str, reason: int) -> None:
         device, kinds, ranges = stored.item.device, kinds_of(stored.item), self._lanes.ranges
@@ -98,6 +106,7 @@ class BacklogWork:
             ranges.put(BACKLOG, topic, device, kinds, stored.id, reason)
 
     def delivered(self, sent: Sequence[Sent]) -> None:
+        self.taken.update(stored.id for stored, _before in sent)
         ranges = self._lanes.ranges
         if ranges.count:
             item = sent[0][0].item
