@@ -178,10 +178,19 @@ class DeviceStream(asyncio.Protocol):
         self._transport = None
         if self._tick_handle is not None:
             self._tick_handle.cancel()
-        if self._session is not None:
-            if self._rest:
-                self._session.receive(self._rest, self._clocks.mono_us())
-                self._rest = b""
-            self._links.close(self._session)
+        # Each has to be told, also when there is no memory for what comes before: a connection
+        # whose end nobody heard of would keep its place for ever.
+        try:
+            if self._session is not None:
+                self._close(self._session)
+        finally:
+            self._on_lost(exc)
+
+    def _close(self, session: LinkSession) -> None:
+        try:
+            rest, self._rest = self._rest, b""
+            if rest:
+                session.receive(rest, self._clocks.mono_us())
+        finally:
+            self._links.close(session)
             self._hand_over()
-        self._on_lost(exc)

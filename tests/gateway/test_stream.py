@@ -201,3 +201,27 @@ async def connected(bench: SerialBench) -> tuple[DeviceStream, Far]:
     await loop.create_connection(lambda: stream, sock=ours)
     _transport, far = await loop.create_connection(Far, sock=theirs)
     return stream, far
+
+
+def test_the_end_of_a_connection_is_told_without_memory_for_what_comes_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(bench: SerialBench) -> None:
+        stream, far = await connected(bench)
+        lost: list[Exception | None] = []
+        stream._on_lost = lost.append
+        close = bench.links.close
+        closed: list[object] = []
+
+        def without_memory(session: object) -> None:
+            closed.append(session)
+            raise MemoryError
+
+        monkeypatch.setattr(bench.links, "close", without_memory)
+        monkeypatch.setattr(asyncio.get_running_loop(), "call_exception_handler", lambda _c: None)
+        far.close()
+        await until(lambda: bool(lost))
+        assert closed == [stream.session]
+        close(closed[0])  # type: ignore[arg-type]
+
+    on_serial_bench(tmp_path, "none", work)
